@@ -1,0 +1,5 @@
+//! Flume properties, with file and line, become one checked [`AgentConfig`].
+
+mod model;
+
+pub use model::*;

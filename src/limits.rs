@@ -1,0 +1,66 @@
+//! Every bound in one place, and how the bounds relate, asserted at compile time.
+//!
+//! A bound is a promise to the other tenants of the box: whatever a peer claims or a sink does, this
+//! much memory, disk or time is used and no more. Bounds that an operator may move are defaults here
+//! and are read from the configuration (`config::limits`).
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Direct I/O alignment of everything on disk. Devices with 512-byte sectors accept it too.
+pub const ALIGN_BYTES: usize = 4 * KIB;
+
+/// One RPC message, headers and all. Flume has no limit; ours is far above 100 × a large event.
+pub const FRAME_BYTES_MAX: usize = 64 * MIB;
+/// Buffers in one pack frame. Java writes 8 KiB buffers: 64 MiB of those, plus the head.
+pub const FRAME_BUFFERS_MAX: usize = 16 * KIB;
+/// Events in one `appendBatch`.
+pub const BATCH_EVENTS_MAX: usize = 1_000_000;
+/// Headers of one event.
+pub const EVENT_HEADERS_MAX: usize = 4 * KIB;
+/// One header key or value.
+pub const HEADER_STRING_BYTES_MAX: usize = MIB;
+/// One event: it has to fit one block.
+pub const EVENT_BYTES_MAX: usize = 32 * MIB;
+/// What deflated input may inflate to, per byte received, once past `INFLATE_FREE_BYTES`.
+pub const INFLATE_RATIO_MAX: usize = 200;
+/// Inflated bytes per connection before the ratio is looked at.
+pub const INFLATE_FREE_BYTES: usize = MIB;
+/// Client protocols remembered per source. Java's cache has no bound.
+pub const HANDSHAKE_CACHE_MAX: usize = 256;
+/// JSON text of a client protocol in a handshake.
+pub const PROTOCOL_TEXT_BYTES_MAX: usize = 64 * KIB;
+/// Calls of one connection that wait for their commit; further ones stay in the socket.
+pub const PIPELINE_CALLS_MAX: usize = 64;
+/// Connections of one source over all shards.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// Connections of one source from one address.
+pub const CONNECTIONS_PER_PEER_MAX: usize = 1_024;
+/// From accept to the end of the first handshake.
+pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// A frame that has begun must gain bytes within this time.
+pub const PROGRESS_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Memory of one block buffer: one group commit, header and padding included.
+pub const BLOCK_BYTES: usize = 2 * MIB;
+/// A block that holds one event larger than `BLOCK_BYTES`, with its headers and padding.
+pub const BLOCK_BYTES_MAX: usize = EVENT_BYTES_MAX + MIB;
+/// Segment size when the configuration sets no `maxFileSize`.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 128 * 1024 * 1024;
+/// The least `maxFileSize` we honour.
+pub const SEGMENT_BYTES_MIN: u64 = 4 * 1024 * 1024;
+/// Flume's own cap on `maxFileSize`.
+pub const SEGMENT_BYTES_MAX: u64 = 1_623_195_647;
+/// Committed blocks that one consumer group may hold in memory, per shard.
+pub const TAIL_BYTES_MAX: usize = 24 * MIB;
+/// One read of a sink that lags.
+pub const READ_BACK_BYTES: usize = MIB;
+
+const _: () = assert!(EVENT_BYTES_MAX < BLOCK_BYTES_MAX);
+const _: () = assert!(EVENT_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(BLOCK_BYTES.is_multiple_of(ALIGN_BYTES));
+const _: () = assert!(BLOCK_BYTES < SEGMENT_BYTES_MIN as usize);
+const _: () = assert!(HEADER_STRING_BYTES_MAX < EVENT_BYTES_MAX);
+const _: () = assert!(FRAME_BUFFERS_MAX * 8 * KIB > FRAME_BYTES_MAX);

@@ -1,0 +1,3 @@
+//! Reads the command line; calls one function per subcommand.
+
+fn main() {}
