@@ -83,6 +83,8 @@ pub trait Feed: 'static {
     /// The next block. Not called again while a [`Next::Fetch`] is under way; after one that failed
     /// it offers the same block again.
     fn next(&mut self) -> Next;
+    /// Block `sequence` is the one now being handed out.
+    fn opened(&mut self, _sequence: u64) {}
     /// The cursor moved.
     fn delivered(&mut self, cursor: DeliveredTo);
 }
@@ -408,6 +410,7 @@ impl Lane {
             self.next_event = block.first_event;
             self.committed(first, lost);
         }
+        self.feed.opened(block.sequence);
         self.places.push_back(DeliveredTo {
             event: block.first_event,
             block: block.sequence,

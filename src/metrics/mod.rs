@@ -5,6 +5,8 @@
 
 mod counter;
 mod flume;
+mod wal;
 
 pub use counter::{Counter, Gauge};
 pub use flume::{ChannelCounters, SinkCounters, SourceCounters};
+pub use wal::WalCounters;
