@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::put::PutError;
 use super::wal::shared::Usage;
+use crate::metrics::ChannelCounters;
 use crate::reactor::Ground;
 
 /// How often a waiting batch looks for room. The drain runs on other threads and does not know who
@@ -25,6 +26,7 @@ pub(super) struct Admission {
     pub(super) transaction_capacity: usize,
     pub(super) keep_alive: Duration,
     pub(super) usage: Arc<Usage>,
+    pub(super) counters: Arc<ChannelCounters>,
     turn: Semaphore,
 }
 
@@ -40,6 +42,7 @@ impl Admission {
         transaction_capacity: usize,
         keep_alive: Duration,
         usage: Arc<Usage>,
+        counters: Arc<ChannelCounters>,
     ) -> Self {
         let channel = Rc::from(channel);
         Self {
@@ -47,6 +50,7 @@ impl Admission {
             transaction_capacity,
             keep_alive,
             usage,
+            counters,
             turn: Semaphore::new(1),
         }
     }
@@ -60,6 +64,7 @@ impl Admission {
         bytes: usize,
         refusal: impl Fn() -> Option<PutError>,
     ) -> Result<Admitted<'_>, PutError> {
+        self.counters.event_put_attempt.add(events as u64);
         if events > self.transaction_capacity {
             return Err(PutError::TransactionTooLarge {
                 channel: Rc::clone(&self.channel),

@@ -18,6 +18,7 @@ use super::consumer::{DeliveredTo, Feed, Next};
 use super::put::{Put, PutError};
 use super::wal::{GroupLink, LogPosition, LogShared, Usage};
 use crate::event::Batch;
+use crate::metrics::ChannelCounters;
 use crate::reactor::Ground;
 
 /// Takes batches on one shard.
@@ -44,9 +45,10 @@ impl<G: Ground> MemoryPut<G> {
         transaction_capacity: usize,
         keep_alive: Duration,
         shared: Arc<LogShared>,
+        counters: Arc<ChannelCounters>,
     ) -> Self {
         let usage = Arc::clone(&shared.usage);
-        let admission = Admission::new(channel, transaction_capacity, keep_alive, usage);
+        let admission = Admission::new(channel, transaction_capacity, keep_alive, usage, counters);
         let (end, closing) = (Cell::default(), Cell::new(false));
         Self {
             inner: Rc::new(Inner {
@@ -126,6 +128,11 @@ impl<G: Ground> Put for MemoryPut<G> {
             payload: Bytes::from_owner(held),
         };
         inner.shared.publish(Some(&block), end);
+        inner
+            .admission
+            .counters
+            .event_put_success
+            .add(batch.event_count as u64);
         Ok(Commit::default())
     }
 }

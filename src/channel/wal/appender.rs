@@ -462,9 +462,9 @@ impl<G: Ground> Inner<G> {
                 PutError::Device { channel, reason }
             }
         };
-        self.admission
-            .usage
-            .release(sealed.filling.event_count as u64, 0);
+        let event_count = sealed.filling.event_count as u64;
+        self.admission.usage.release(event_count, 0);
+        self.admission.counters.event_put_error.add(event_count);
         sealed.filling.outcome.resolve(Err(refusal.clone()));
         self.state.borrow_mut().refusal = Some(refusal);
     }
@@ -500,6 +500,10 @@ impl<G: Ground> Inner<G> {
                 payload,
             }
         });
+        self.admission
+            .counters
+            .event_put_success
+            .add(event_count as u64);
         self.shared.publish(block.as_ref(), end);
         outcome.resolve(Ok(()));
     }

@@ -14,7 +14,7 @@ use super::shared::{LogShared, Usage};
 use crate::channel::admission::Admission;
 use crate::channel::consumer::DeliveredTo;
 use crate::config::FileChannelConfig;
-use crate::metrics::WalCounters;
+use crate::metrics::{ChannelCounters, WalCounters};
 use crate::reactor::Ground;
 
 /// What all shards of a file channel have in common. Sent to each shard.
@@ -78,7 +78,7 @@ pub enum OpenError {
     },
 }
 
-/// Recovers the log of `shard` and, if it `appends`, gives an appender that is ready for batches. A
+/// Recovers the log of `shard` and, given counters for its puts, an appender that is ready for batches. A
 /// shard that exists only on disk, because the agent had more shards once, is drained only.
 ///
 /// # Errors
@@ -87,7 +87,7 @@ pub async fn open_shard<G: Ground>(
     ground: G,
     shard: u32,
     plan: &WalPlan,
-    appends: bool,
+    put_counters: Option<Arc<ChannelCounters>>,
     progress: impl FnMut(u64, u64),
 ) -> Result<(ShardLog, Option<Appender<G>>), OpenError> {
     let channel = plan.channel.clone();
@@ -147,9 +147,9 @@ pub async fn open_shard<G: Ground>(
         entry,
         counters: Arc::clone(&counters),
     };
-    if !appends {
+    let Some(put_counters) = put_counters else {
         return Ok((log, None));
-    }
+    };
     let segment_plan = SegmentPlan {
         shard,
         directories,
@@ -168,6 +168,7 @@ pub async fn open_shard<G: Ground>(
         plan.transaction_capacity,
         plan.keep_alive,
         Arc::clone(&plan.usage),
+        put_counters,
     );
     let appender = Appender::new(ground, admission, segments, shared, recovered.end, counters);
     appender

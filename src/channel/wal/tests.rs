@@ -78,7 +78,9 @@ async fn put(appender: &Appender<ShardWorld>, first: u64, count: u64, body_bytes
 fn append(plan: &WalPlan, first: u64, batches: u64, count: u64, body_bytes: usize) {
     let plan = plan.clone();
     on_shard(move |world| async move {
-        let (_log, appender) = open_shard(world, 0, &plan, true, |_, _| {}).await.unwrap();
+        let (_log, appender) = open_shard(world, 0, &plan, Some(Arc::default()), |_, _| {})
+            .await
+            .unwrap();
         let appender = appender.unwrap();
         for batch in 0..batches {
             put(&appender, first + batch * count, count, body_bytes).await;
@@ -92,7 +94,7 @@ fn drain(plan: &WalPlan, take_max: usize, commit: bool) -> Vec<u64> {
     let (logs, plan) = {
         let shard_plan = plan.clone();
         let log = on_shard(move |world| async move {
-            open_shard(world, 0, &shard_plan, false, |_, _| {})
+            open_shard(world, 0, &shard_plan, None, |_, _| {})
                 .await
                 .unwrap()
                 .0
