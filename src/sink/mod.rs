@@ -15,6 +15,9 @@ pub enum Status {
     Ready,
     /// Nothing to do: wait for events.
     Backoff,
+    /// The target failed, the sink has logged it and rolled back (Flume's HDFS sink does so with an IO
+    /// error). Call again after `min(consecutive × 1 s, 5 s)`.
+    Failed,
 }
 
 /// Why a sink delivered nothing. The transaction was rolled back; the runner backs off and calls
