@@ -4,6 +4,18 @@
 //! and again, as Flume's sink runner does; a sink takes transactions from its channel's
 //! [`Consumer`], delivers them, and commits only what its target has confirmed.
 
+/// Delivers to Kafka through librdkafka.
+pub mod kafka;
+
+/// Prints every event to the log.
+pub mod logger;
+
+/// Throws every event away.
+pub mod null;
+
+/// Runs a sink for ever, with Flume's back-off.
+pub mod processor;
+
 use std::future::Future;
 
 use crate::channel::{Consumer, TakeError};
