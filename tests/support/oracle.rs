@@ -3,21 +3,35 @@
 //! The rule is at-least-once: every acknowledged event arrives, unaltered; what was not acknowledged may
 //! arrive or not; any may arrive more than once. Events of one connection arrive in the order they were
 //! sent, going by the first arrival of each, because a sender repeats a batch before it sends the next.
+//!
+//! A few bytes per event, so that a run may have millions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::event::{Identity, check_body};
+
+/// What is known about one event.
+#[derive(Debug, Default, Clone, Copy)]
+struct Fate {
+    sent: bool,
+    acknowledged: bool,
+    arrivals: u32,
+}
+
+/// One connection's events, by number.
+#[derive(Debug, Default)]
+struct Stream {
+    fates: Vec<Fate>,
+    newest: usize,
+}
 
 /// One run's knowledge.
 #[derive(Debug, Default)]
 pub struct Oracle {
-    acknowledged: BTreeSet<Identity>,
-    sent: BTreeSet<Identity>,
-    arrivals: BTreeMap<Identity, u64>,
-    newest: BTreeMap<(String, u32), u64>,
+    streams: BTreeMap<(String, u32), Stream>,
     altered: Vec<String>,
-    torn: u64,
     out_of_order: Vec<Identity>,
+    torn: u64,
 }
 
 /// What the oracle found.
@@ -49,20 +63,37 @@ impl Oracle {
 
     /// Events `first..=last` of a connection went out.
     pub fn sent(&mut self, prefix: &str, connection: u32, first: u64, last: u64) {
-        self.sent
-            .extend(identities(prefix, connection, first, last));
+        self.mark(prefix, connection, first, last, |fate| fate.sent = true);
     }
 
     /// Events `first..=last` of a connection went out and were answered OK.
     pub fn acknowledged(&mut self, prefix: &str, connection: u32, first: u64, last: u64) {
-        self.sent(prefix, connection, first, last);
-        self.acknowledged
-            .extend(identities(prefix, connection, first, last));
+        self.mark(prefix, connection, first, last, |fate| {
+            fate.sent = true;
+            fate.acknowledged = true;
+        });
+    }
+
+    fn mark(
+        &mut self,
+        prefix: &str,
+        connection: u32,
+        first: u64,
+        last: u64,
+        note: impl Fn(&mut Fate),
+    ) {
+        let stream = self
+            .streams
+            .entry((prefix.to_owned(), connection))
+            .or_default();
+        let [first, last] = [first, last].map(|number| usize::try_from(number).expect("an index"));
+        stream.reach(last);
+        stream.fates[first..=last].iter_mut().for_each(note);
     }
 
     /// Events answered OK so far.
     pub fn acknowledged_count(&self) -> usize {
-        self.acknowledged.len()
+        self.fates().filter(|(_, fate)| fate.acknowledged).count()
     }
 
     /// A body came out of a sink.
@@ -80,57 +111,69 @@ impl Oracle {
     }
 
     fn count(&mut self, identity: Identity) {
-        let arrivals = self.arrivals.entry(identity.clone()).or_default();
-        *arrivals += 1;
-        if *arrivals > 1 {
+        let key = (identity.prefix.clone(), identity.connection);
+        let stream = self.streams.entry(key).or_default();
+        let number = usize::try_from(identity.number).expect("an index");
+        stream.reach(number);
+        stream.fates[number].arrivals += 1;
+        if stream.fates[number].arrivals > 1 {
             return;
         }
-        let newest = self
-            .newest
-            .entry((identity.prefix.clone(), identity.connection))
-            .or_default();
-        if identity.number < *newest {
+        if number < stream.newest {
             self.out_of_order.push(identity);
         } else {
-            *newest = identity.number;
+            stream.newest = number;
         }
     }
 
     /// Forgets arrivals, to read the sinks' output again from its beginning.
     pub fn forget_arrivals(&mut self) {
-        let acknowledged = std::mem::take(&mut self.acknowledged);
-        let sent = std::mem::take(&mut self.sent);
-        *self = Self {
-            acknowledged,
-            sent,
-            ..Self::default()
-        };
+        self.altered.clear();
+        self.out_of_order.clear();
+        self.torn = 0;
+        for stream in self.streams.values_mut() {
+            stream.newest = 0;
+            stream.fates.iter_mut().for_each(|fate| fate.arrivals = 0);
+        }
     }
 
     /// Whether every acknowledged event has arrived.
     pub fn complete(&self) -> bool {
-        self.acknowledged
-            .iter()
-            .all(|identity| self.arrivals.contains_key(identity))
+        self.fates()
+            .all(|(_, fate)| !fate.acknowledged || fate.arrivals > 0)
+    }
+
+    fn fates(&self) -> impl Iterator<Item = ((&(String, u32), usize), &Fate)> {
+        self.streams.iter().flat_map(|(key, stream)| {
+            stream
+                .fates
+                .iter()
+                .enumerate()
+                .map(move |(number, fate)| ((key, number), fate))
+        })
+    }
+
+    fn identities(&self, wanted: impl Fn(&Fate) -> bool) -> Vec<Identity> {
+        let matching = self.fates().filter(|(_, fate)| wanted(fate));
+        let name =
+            |(((prefix, connection), number), _): ((&(String, u32), usize), &Fate)| Identity {
+                prefix: prefix.clone(),
+                connection: *connection,
+                number: number as u64,
+            };
+        matching.map(name).collect()
     }
 
     /// Everything it found.
     pub fn findings(&self) -> Findings {
-        let lost = self
-            .acknowledged
-            .iter()
-            .filter(|identity| !self.arrivals.contains_key(identity));
-        let unknown = self
-            .arrivals
-            .keys()
-            .filter(|identity| !self.sent.contains(identity));
+        let repeats = |(_, fate): (_, &Fate)| u64::from(fate.arrivals.saturating_sub(1));
         Findings {
-            acknowledged: self.acknowledged.len(),
-            delivered: self.arrivals.len(),
-            duplicates: self.arrivals.values().map(|count| count - 1).sum(),
-            lost: lost.cloned().collect(),
+            acknowledged: self.acknowledged_count(),
+            delivered: self.fates().filter(|(_, fate)| fate.arrivals > 0).count(),
+            duplicates: self.fates().map(repeats).sum(),
+            lost: self.identities(|fate| fate.acknowledged && fate.arrivals == 0),
             altered: self.altered.clone(),
-            unknown: unknown.cloned().collect(),
+            unknown: self.identities(|fate| fate.arrivals > 0 && !fate.sent),
             out_of_order: self.out_of_order.clone(),
             torn: self.torn,
         }
@@ -147,9 +190,10 @@ impl Oracle {
                 .collect::<Vec<_>>()
         };
         let lost = &findings.lost;
+        let count = findings.acknowledged;
         assert!(
             lost.is_empty(),
-            "{} acknowledged events lost: {:?} …",
+            "{} of {count} acknowledged events lost: {:?} …",
             lost.len(),
             few(lost)
         );
@@ -183,15 +227,47 @@ impl Oracle {
     }
 }
 
-fn identities(
-    prefix: &str,
-    connection: u32,
-    first: u64,
-    last: u64,
-) -> impl Iterator<Item = Identity> {
-    (first..=last).map(move |number| Identity {
-        prefix: prefix.to_owned(),
-        connection,
+impl Stream {
+    fn reach(&mut self, number: usize) {
+        if self.fates.len() <= number {
+            self.fates.resize(number + 1, Fate::default());
+        }
+    }
+}
+
+#[test]
+fn the_oracle_sees_what_is_lost_altered_repeated_or_late() {
+    use super::event::TestEvent;
+    let identity = |number| Identity {
+        prefix: "p".to_owned(),
+        connection: 1,
         number,
-    })
+    };
+    let body = |number| TestEvent::with_identity(&identity(number), 40).body;
+    let mut oracle = Oracle::new();
+    oracle.sent("p", 1, 0, 5);
+    oracle.acknowledged("p", 1, 0, 3);
+    for number in [0, 2, 1, 1, 9] {
+        oracle.arrived(&body(number));
+    }
+    let mut altered = body(4);
+    altered[10] ^= 1;
+    oracle.arrived(&altered);
+    let findings = oracle.findings();
+    assert_eq!(
+        (
+            findings.acknowledged,
+            findings.delivered,
+            findings.duplicates
+        ),
+        (4, 4, 1)
+    );
+    assert_eq!(
+        (findings.lost, findings.unknown),
+        (vec![identity(3)], vec![identity(9)])
+    );
+    assert_eq!(
+        (findings.altered.len(), findings.out_of_order),
+        (1, vec![identity(1)])
+    );
 }
