@@ -15,6 +15,8 @@
 )]
 
 pub mod clock;
+pub mod collector;
+pub mod conf;
 pub mod event;
 pub mod file_roll;
 pub mod flume;
@@ -33,6 +35,7 @@ pub mod sdk;
 pub mod shell;
 
 pub use clock::{Deadline, wait_until};
+pub use collector::Collector;
 pub use event::TestEvent;
 pub use flume::FlumeAgent;
 pub use flumen::FlumenProcess;
