@@ -1,0 +1,14 @@
+//! Do real sockets, disks, HDFS and Kafka agree? flumen between real Flume agents and real clusters.
+//!
+//! `FLUMEN_TESTS_SUBJECT=flume` puts a real Flume in flumen's place, to prove the tests.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod agent_chain;
+mod harness;
+mod hdfs_failover;
+mod outage;
+mod same_hdfs;
+mod same_kafka;
+mod seeds;

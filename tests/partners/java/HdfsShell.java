@@ -1,0 +1,118 @@
+import java.io.BufferedReader;
+import java.io.ByteArrayOutputStream;
+import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.util.Base64;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FSDataOutputStream;
+import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.LocatedFileStatus;
+import org.apache.hadoop.fs.Path;
+import org.apache.hadoop.fs.RemoteIterator;
+import org.apache.hadoop.io.BytesWritable;
+import org.apache.hadoop.io.IOUtils;
+import org.apache.hadoop.io.SequenceFile;
+import org.apache.hadoop.io.Text;
+import org.apache.hadoop.io.Writable;
+import org.apache.hadoop.io.compress.CompressionCodec;
+import org.apache.hadoop.io.compress.CompressionCodecFactory;
+
+/**
+ * A long-lived HDFS client that obeys commands on standard input, so that tests pay for one JVM. It is told where the cluster is by
+ * {@code core-site.xml} and {@code hdfs-site.xml} on the class path.
+ *
+ * <pre>
+ * ls PATH          one line per file below PATH: bytes path (nothing when PATH does not exist)
+ * cat PATH         one line: the file's bytes in Base64
+ * text PATH        one line: the same after the codec that the file's suffix names
+ * seq PATH         a line with key class, value class and codec, then one per record: key value (value in Base64)
+ * put PATH TEXT    writes a file
+ * rm PATH          deletes, with all below
+ * </pre>
+ *
+ * Each reply ends with the line {@code END} or {@code ERR reason}.
+ */
+public final class HdfsShell {
+    private static final PrintStream OUT = new PrintStream(System.out, false, StandardCharsets.UTF_8);
+
+    private static String text(byte[] bytes) {
+        return Base64.getEncoder().encodeToString(bytes);
+    }
+
+    public static void main(String[] args) throws Exception {
+        Configuration conf = new Configuration();
+        FileSystem fs = FileSystem.get(conf);
+        BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        OUT.println("READY");
+        OUT.flush();
+        for (String line = in.readLine(); line != null; line = in.readLine()) {
+            String[] words = line.split(" ", 3);
+            try {
+                run(conf, fs, words);
+                OUT.println("END");
+            } catch (Exception e) {
+                OUT.println("ERR " + e.toString().replace('\n', ' '));
+            }
+            OUT.flush();
+        }
+    }
+
+    private static void run(Configuration conf, FileSystem fs, String[] words) throws Exception {
+        Path path = new Path(words[1]);
+        switch (words[0]) {
+            case "ls":
+                if (!fs.exists(path)) {
+                    break;
+                }
+                RemoteIterator<LocatedFileStatus> files = fs.listFiles(path, true);
+                while (files.hasNext()) {
+                    LocatedFileStatus file = files.next();
+                    OUT.println(file.getLen() + " " + file.getPath().toUri().getPath());
+                }
+                break;
+            case "cat":
+                OUT.println(text(read(fs.open(path))));
+                break;
+            case "text":
+                CompressionCodec codec = new CompressionCodecFactory(conf).getCodec(path);
+                InputStream raw = fs.open(path);
+                OUT.println(text(read(codec == null ? raw : codec.createInputStream(raw))));
+                break;
+            case "seq":
+                sequence(conf, path);
+                break;
+            case "put":
+                try (FSDataOutputStream out = fs.create(path, true)) {
+                    out.write(words[2].getBytes(StandardCharsets.UTF_8));
+                }
+                break;
+            case "rm":
+                fs.delete(path, true);
+                break;
+            default:
+                throw new IllegalArgumentException("unknown command " + words[0]);
+        }
+    }
+
+    private static byte[] read(InputStream in) throws Exception {
+        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        IOUtils.copyBytes(in, bytes, 65536, true);
+        return bytes.toByteArray();
+    }
+
+    private static void sequence(Configuration conf, Path path) throws Exception {
+        try (SequenceFile.Reader reader = new SequenceFile.Reader(conf, SequenceFile.Reader.file(path))) {
+            CompressionCodec codec = reader.getCompressionCodec();
+            OUT.println(reader.getKeyClassName() + " " + reader.getValueClassName() + " " + reader.getCompressionType() + " "
+                    + (codec == null ? "-" : codec.getClass().getName()));
+            Writable key = (Writable) reader.getKeyClass().getDeclaredConstructor().newInstance();
+            Writable value = (Writable) reader.getValueClass().getDeclaredConstructor().newInstance();
+            while (reader.next(key, value)) {
+                byte[] bytes = value instanceof BytesWritable ? ((BytesWritable) value).copyBytes() : ((Text) value).copyBytes();
+                OUT.println(key + " " + text(bytes));
+            }
+        }
+    }
+}

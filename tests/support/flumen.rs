@@ -1,0 +1,175 @@
+//! flumen itself, as an operator starts it: a process, a conf folder, system properties.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use super::http;
+use super::port::free_port;
+use super::process::Process;
+use super::scratch::Scratch;
+
+/// From start to ready: segments are written once before the first event.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// One flumen agent. Killed on drop; can be killed and started again over the same folders.
+#[derive(Debug)]
+pub struct FlumenProcess {
+    process: Option<Process>,
+    scratch: Scratch,
+    name: String,
+    conf: PathBuf,
+    properties: Vec<(String, String)>,
+    monitoring_port: u16,
+    admin_port: u16,
+    starts: u32,
+}
+
+impl FlumenProcess {
+    /// Starts agent `name` of the properties text `conf` and waits until it is ready.
+    pub fn start(conf: &str, name: &str) -> Self {
+        Self::start_with(conf, name, &[], &[])
+    }
+
+    /// The same with system properties (`-Dkey=value`) and with more files for the conf folder.
+    pub fn start_with(
+        conf: &str,
+        name: &str,
+        properties: &[(&str, &str)],
+        files: &[(&str, &str)],
+    ) -> Self {
+        let mut flumen = Self::prepare(conf, name, properties, files);
+        flumen.launch();
+        flumen
+    }
+
+    /// Lays out the folders without starting anything.
+    pub fn prepare(
+        conf: &str,
+        name: &str,
+        properties: &[(&str, &str)],
+        files: &[(&str, &str)],
+    ) -> Self {
+        let scratch = Scratch::new(&format!("flumen-{name}"));
+        let folder = scratch.folder("conf");
+        for (file, text) in files {
+            std::fs::write(folder.join(file), text).expect("scratch is writable");
+        }
+        let conf_path = folder.join("flume.properties");
+        std::fs::write(&conf_path, conf).expect("scratch is writable");
+        let own = |&(key, value): &(&str, &str)| (key.to_owned(), value.to_owned());
+        Self {
+            process: None,
+            scratch,
+            name: name.to_owned(),
+            conf: conf_path,
+            properties: properties.iter().map(own).collect(),
+            monitoring_port: free_port(),
+            admin_port: free_port(),
+            starts: 0,
+        }
+    }
+
+    /// Its folder, gone with it.
+    pub fn folder(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// The port of Flume's own JSON metrics.
+    pub fn monitoring_port(&self) -> u16 {
+        self.monitoring_port
+    }
+
+    /// The port of health and Prometheus metrics.
+    pub fn admin_port(&self) -> u16 {
+        self.admin_port
+    }
+
+    /// The running process.
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("it was started")
+    }
+
+    /// The log of its present start.
+    pub fn log(&self) -> String {
+        self.process.as_ref().expect("it was started").log()
+    }
+
+    /// Whether `/readyz` says 200.
+    pub fn ready(&self) -> bool {
+        http::get(self.admin_port, "/readyz").is_some_and(|(code, _)| code == 200)
+    }
+
+    /// A Flume counter of one component, from the JSON page.
+    pub fn counter(&self, component: &str, counter: &str) -> Option<u64> {
+        let (_, body) = http::get(self.monitoring_port, "/metrics")?;
+        let page: serde_json::Value = serde_json::from_str(&body).ok()?;
+        let value = page.get(component)?.get(counter)?;
+        value
+            .as_str()
+            .and_then(|text| text.parse().ok())
+            .or_else(|| value.as_u64())
+    }
+
+    /// SIGKILL; gone when this returns.
+    pub fn kill(&mut self) {
+        self.process().kill();
+    }
+
+    /// SIGTERM; the exit status.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.process().terminate(Duration::from_secs(60))
+    }
+
+    /// Kills it if it runs, then starts it again over the same folders and waits until it is ready.
+    pub fn restart(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.kill();
+        }
+        self.launch();
+    }
+
+    /// Starts it and waits until it is ready.
+    pub fn launch(&mut self) {
+        self.launch_unready();
+        let port = self.admin_port;
+        self.process()
+            .wait_for("/readyz to say 200", START_LIMIT, |_| {
+                http::get(port, "/readyz").is_some_and(|(code, _)| code == 200)
+            });
+    }
+
+    /// Starts it and returns at once.
+    pub fn launch_unready(&mut self) {
+        self.starts += 1;
+        let conf_folder = self
+            .conf
+            .parent()
+            .expect("it is in a folder")
+            .display()
+            .to_string();
+        let mut arguments = vec!["agent".to_owned(), "--conf".to_owned(), conf_folder];
+        arguments.extend(["--conf-file".to_owned(), self.conf.display().to_string()]);
+        arguments.extend(["--name".to_owned(), self.name.clone()]);
+        arguments.push("-Dflume.monitoring.type=http".to_owned());
+        arguments.push(format!("-Dflume.monitoring.port={}", self.monitoring_port));
+        arguments.push(format!(
+            "-Dflumen.admin.address=127.0.0.1:{}",
+            self.admin_port
+        ));
+        arguments.extend(
+            self.properties
+                .iter()
+                .map(|(key, value)| format!("-D{key}={value}")),
+        );
+        let log = format!("{}-{}", self.name, self.starts);
+        let program = env!("CARGO_BIN_EXE_flumen");
+        self.process = Some(Process::start(
+            &log,
+            self.scratch.path(),
+            program,
+            &arguments,
+            false,
+        ));
+    }
+}
