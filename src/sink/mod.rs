@@ -4,6 +4,22 @@
 //! and again, as Flume's sink runner does; a sink takes transactions from its channel's
 //! [`Consumer`], delivers them, and commits only what its target has confirmed.
 
+/// Flume's escapes in paths, prefixes and topics.
+pub mod escape;
+
+/// Events as text or Avro, for files.
+pub mod serializer;
+
+/// `hdfs`.
+pub mod hdfs;
+
+/// `file_roll`.
+pub mod file_roll;
+
+mod outside;
+
+pub use outside::Outside;
+
 use std::future::Future;
 
 use crate::channel::{Consumer, TakeError};
