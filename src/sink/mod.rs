@@ -4,6 +4,15 @@
 //! and again, as Flume's sink runner does; a sink takes transactions from its channel's
 //! [`Consumer`], delivers them, and commits only what its target has confirmed.
 
+/// Flume's escapes in paths, prefixes and topics.
+pub mod escape;
+
+/// `file_roll`.
+pub mod file_roll;
+
+/// `hdfs`.
+pub mod hdfs;
+
 /// Delivers to Kafka through librdkafka.
 pub mod kafka;
 
@@ -15,6 +24,13 @@ pub mod null;
 
 /// Runs a sink for ever, with Flume's back-off.
 pub mod processor;
+
+/// Events as text or Avro, for files.
+pub mod serializer;
+
+mod outside;
+
+pub use outside::Outside;
 
 use std::future::Future;
 

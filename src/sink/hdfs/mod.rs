@@ -1,0 +1,4 @@
+//! `hdfs`.
+
+mod codec;
+mod sequence_file;
