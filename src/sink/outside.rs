@@ -1,9 +1,9 @@
 //! The two things outside its memory and target that a file-writing sink needs: the wall clock, for
-//! names, and randomness, for sync markers. Taken from a [`World`], or fixed by a test.
+//! names, and randomness, for sync markers. Taken from a [`Ground`], or fixed by a test.
 
 use std::rc::Rc;
 
-use crate::reactor::World;
+use crate::reactor::Ground;
 
 /// Wall clock and randomness of one drain thread.
 #[derive(Clone)]
@@ -20,7 +20,7 @@ impl std::fmt::Debug for Outside {
 
 impl Outside {
     /// Reads them from `world`.
-    pub fn of<W: World>(world: &W) -> Self {
+    pub fn of<G: Ground>(world: &G) -> Self {
         let (clock, dice) = (world.clone(), world.clone());
         Self::new(move || clock.wall_ms(), move || dice.random())
     }

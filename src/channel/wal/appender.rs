@@ -31,7 +31,7 @@ use crate::channel::commit::{Commit, Outcome};
 use crate::channel::put::{Put, PutError};
 use crate::event::{Batch, Cursor, Events};
 use crate::limits;
-use crate::metrics::WalCounters;
+use crate::metrics::{ChannelCounters, Recorder, WalCounters};
 use crate::reactor::{DiskFile, Ground, WriteBuffer};
 
 /// Blocks below this size are copied for the drain, so that a tail of many small commits does not pin
@@ -41,6 +41,17 @@ const COPY_BELOW_BYTES: usize = limits::BLOCK_BYTES / 8;
 const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(250);
 /// A channel without a healthy directory looks for one this often.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// Where an appender counts what operators see.
+#[derive(Debug)]
+pub struct AppendMeters {
+    /// Puts.
+    pub puts: Arc<ChannelCounters>,
+    /// Write and flush of one block.
+    pub flush_latency: Recorder,
+    /// Bytes of a block on disk.
+    pub block_bytes: Recorder,
+}
 
 /// Takes batches for one shard's log. Clones share it.
 pub struct Appender<G: Ground> {
@@ -69,6 +80,7 @@ struct Inner<G: Ground> {
     segments: Segments<G>,
     shared: Arc<LogShared>,
     counters: Arc<WalCounters>,
+    meters: RefCell<AppendMeters>,
     state: RefCell<State<G>>,
     /// A batch was added.
     filled: Notify,
@@ -121,6 +133,7 @@ impl<G: Ground> Appender<G> {
         shared: Arc<LogShared>,
         end: LogPosition,
         counters: Arc<WalCounters>,
+        meters: AppendMeters,
     ) -> Self {
         let state = State {
             filling: None,
@@ -138,6 +151,7 @@ impl<G: Ground> Appender<G> {
                 segments,
                 shared,
                 counters,
+                meters: RefCell::new(meters),
                 state: RefCell::new(state),
                 filled: Notify::new(),
                 room: Notify::new(),
@@ -380,8 +394,11 @@ impl<G: Ground> Inner<G> {
             sealed.filling.buffer = buffer;
             match result {
                 Ok(()) => {
-                    self.counters
-                        .flush(self.ground.now() - began, length, payload_bytes);
+                    let now = self.ground.now();
+                    self.counters.flush(now - began, length, payload_bytes);
+                    let mut meters = self.meters.borrow_mut();
+                    meters.flush_latency.record_latency(now - began, now);
+                    meters.block_bytes.record_bytes(length as u64, now);
                     let end = LogPosition {
                         segment: start.segment,
                         offset: start.offset + length as u64,
@@ -523,6 +540,11 @@ impl<G: Ground> Inner<G> {
                 );
             }
             let now = self.ground.now();
+            {
+                let mut meters = self.meters.borrow_mut();
+                meters.flush_latency.publish(now);
+                meters.block_bytes.publish(now);
+            }
             if now >= retry_at {
                 retry_at = now + RETRY_EVERY;
                 self.look_for_trouble();

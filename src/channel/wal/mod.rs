@@ -19,7 +19,7 @@ pub(crate) mod shared;
 #[cfg(test)]
 mod tests;
 
-pub use appender::Appender;
+pub use appender::{AppendMeters, Appender};
 pub use checkpoint::{Checkpoint, CheckpointWriter, ShardCheckpoint};
 pub use feed::WalFeed;
 pub use header::{

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::appender::Appender;
+use super::appender::{AppendMeters, Appender};
 use super::checkpoint::{Checkpoint, ShardCheckpoint};
 use super::recovery::{RecoveryError, recover};
 use super::segments::{SegmentError, SegmentPlan, Segments};
@@ -14,7 +14,7 @@ use super::shared::{LogShared, Usage};
 use crate::channel::admission::Admission;
 use crate::channel::consumer::DeliveredTo;
 use crate::config::FileChannelConfig;
-use crate::metrics::{ChannelCounters, WalCounters};
+use crate::metrics::WalCounters;
 use crate::reactor::Ground;
 
 /// What all shards of a file channel have in common. Sent to each shard.
@@ -78,8 +78,7 @@ pub enum OpenError {
     },
 }
 
-/// Recovers the log of `shard` and, given counters for its puts, an appender that is ready for batches. A
-/// shard that exists only on disk, because the agent had more shards once, is drained only.
+/// Recovers the log of `shard` and, given meters, an appender that is ready for batches. A shard that exists only on disk, because the agent had more shards once, is drained only.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -87,7 +86,7 @@ pub async fn open_shard<G: Ground>(
     ground: G,
     shard: u32,
     plan: &WalPlan,
-    put_counters: Option<Arc<ChannelCounters>>,
+    meters: Option<AppendMeters>,
     progress: impl FnMut(u64, u64),
 ) -> Result<(ShardLog, Option<Appender<G>>), OpenError> {
     let channel = plan.channel.clone();
@@ -147,7 +146,7 @@ pub async fn open_shard<G: Ground>(
         entry,
         counters: Arc::clone(&counters),
     };
-    let Some(put_counters) = put_counters else {
+    let Some(meters) = meters else {
         return Ok((log, None));
     };
     let segment_plan = SegmentPlan {
@@ -168,9 +167,11 @@ pub async fn open_shard<G: Ground>(
         plan.transaction_capacity,
         plan.keep_alive,
         Arc::clone(&plan.usage),
-        put_counters,
+        Arc::clone(&meters.puts),
     );
-    let appender = Appender::new(ground, admission, segments, shared, recovered.end, counters);
+    let appender = Appender::new(
+        ground, admission, segments, shared, recovered.end, counters, meters,
+    );
     appender
         .start()
         .await

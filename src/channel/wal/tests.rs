@@ -11,7 +11,7 @@ use crate::channel::{Consumer, Put};
 use crate::config::FileChannelConfig;
 use crate::event::{Batch, Overlay, encode_event};
 use crate::limits;
-use crate::metrics::ChannelCounters;
+use crate::metrics::{ChannelCounters, Distribution, Quantity};
 use crate::reactor::{DrainWorld, ShardWorld};
 
 fn on_shard<T: Send + 'static, F: Future<Output = T> + 'static>(
@@ -41,6 +41,14 @@ fn plan(directory: &Path) -> WalPlan {
         checkpoint: Arc::new(None),
         groups: vec![(String::new(), Arc::new(Notify::new()))],
         checkpoint_due: Arc::new(Notify::new()),
+    }
+}
+
+fn meters() -> AppendMeters {
+    AppendMeters {
+        puts: Arc::default(),
+        flush_latency: Arc::new(Distribution::new(Quantity::Latency)).recorder(),
+        block_bytes: Arc::new(Distribution::new(Quantity::Bytes)).recorder(),
     }
 }
 
@@ -78,7 +86,7 @@ async fn put(appender: &Appender<ShardWorld>, first: u64, count: u64, body_bytes
 fn append(plan: &WalPlan, first: u64, batches: u64, count: u64, body_bytes: usize) {
     let plan = plan.clone();
     on_shard(move |world| async move {
-        let (_log, appender) = open_shard(world, 0, &plan, Some(Arc::default()), |_, _| {})
+        let (_log, appender) = open_shard(world, 0, &plan, Some(meters()), |_, _| {})
             .await
             .unwrap();
         let appender = appender.unwrap();
