@@ -202,21 +202,25 @@ pub(super) fn channel_attributes(channel: &ChannelMetrics) -> Vec<Attribute> {
             ),
             (
                 "EventPutErrorCount",
-                None,
+                Some("channel.file.event.put.error"),
                 total(|c| c.event_put_error.get()),
             ),
             (
                 "EventTakeErrorCount",
-                None,
+                Some("channel.file.event.take.error"),
                 total(|c| c.event_take_error.get()),
             ),
             (
                 "CheckpointWriteErrorCount",
-                None,
+                Some("channel.file.checkpoint.write.error"),
                 total(|c| c.checkpoint_write_error.get()),
             ),
             // Our checkpoint has two generations in place of Flume's backup; nothing to count.
-            ("CheckpointBackupWriteErrorCount", None, Figure::Count(0)),
+            (
+                "CheckpointBackupWriteErrorCount",
+                Some("channel.file.checkpoint.backup.write.error"),
+                Figure::Count(0),
+            ),
         ]);
     }
     all.extend(frame("CHANNEL", &channel.lifetime));
@@ -273,12 +277,28 @@ pub(super) fn sink_attributes(sink: &SinkMetrics) -> Vec<Attribute> {
     match sink.kind {
         SinkKind::Silent => return Vec::new(),
         SinkKind::Standard => all.extend([
-            ("EventWriteFail", None, count(&c.event_write_fail)),
-            ("ChannelReadFail", None, count(&c.channel_read_fail)),
+            (
+                "EventWriteFail",
+                Some("sink.event.write.fail"),
+                count(&c.event_write_fail),
+            ),
+            (
+                "ChannelReadFail",
+                Some("sink.channel.read.fail"),
+                count(&c.channel_read_fail),
+            ),
         ]),
         SinkKind::Kafka => all.extend([
-            ("KafkaEventSendTimer", None, count(&c.event_send_ms)),
-            ("RollbackCount", None, count(&c.rollback)),
+            (
+                "KafkaEventSendTimer",
+                Some("channel.kafka.event.send.time"),
+                count(&c.event_send_ms),
+            ),
+            (
+                "RollbackCount",
+                Some("channel.rollback.count"),
+                count(&c.rollback),
+            ),
         ]),
     }
     all.extend(frame("SINK", &sink.lifetime));

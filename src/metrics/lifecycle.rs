@@ -179,6 +179,30 @@ mod tests {
     }
 
     #[test]
+    fn stopped_file_channel_and_sinks_log_the_counters_only_they_have() {
+        let registry = Registry::builder(1, 1)
+            .channel("f", ChannelKind::File, 100, [""])
+            .sink("k", SinkKind::Standard)
+            .sink("kafka", SinkKind::Kafka)
+            .build();
+        let file = channel_lines("f", registry.channel("f"));
+        let sink = sink_lines("k", registry.sink("k"));
+        let kafka = sink_lines("kafka", registry.sink("kafka"));
+        for (lines, end) in [
+            (&file, "f. channel.file.event.put.error == 0"),
+            (&file, "f. channel.file.event.take.error == 0"),
+            (&file, "f. channel.file.checkpoint.write.error == 0"),
+            (&file, "f. channel.file.checkpoint.backup.write.error == 0"),
+            (&sink, "k. sink.event.write.fail == 0"),
+            (&sink, "k. sink.channel.read.fail == 0"),
+            (&kafka, "kafka. channel.kafka.event.send.time == 0"),
+            (&kafka, "kafka. channel.rollback.count == 0"),
+        ] {
+            assert!(lines.iter().any(|line| line.ends_with(end)), "{end}");
+        }
+    }
+
+    #[test]
     fn sink_without_counters_logs_none() {
         let registry = Registry::builder(1, 1).sink("k", SinkKind::Silent).build();
         assert!(sink_lines("k", registry.sink("k")).is_empty());
