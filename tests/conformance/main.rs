@@ -11,6 +11,7 @@ mod clients;
 mod differential;
 mod golden;
 mod handshake;
+mod hostile;
 mod outcome;
 mod pipelining;
 mod server;

@@ -90,7 +90,7 @@ fn hdfs_is_killed_and_comes_back() {
         hdfs.uri()
     );
     let conf = avro_to_file_channel("a", port, &scratch.folder("wal"), "k") + &prefixed("a", &sink);
-    let mut collector = Collector::subject(&conf, "a");
+    let mut collector = Collector::subject_with(&conf, "a", &[Hdfs::SITE]);
     let load = Load::start(plan("outage", port));
     wait_until("the first file", Duration::from_secs(60), || {
         !hdfs.client().list("/outage").is_empty()

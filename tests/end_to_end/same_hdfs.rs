@@ -33,19 +33,17 @@ enum Content {
     Sequence,
 }
 
+/// How a collector of one kind starts.
+type Start = fn(&str, &str, &[(&str, &str)]) -> Collector;
+
 /// A file's name without its counter, and what it holds.
 type File = (String, Vec<String>);
 
 /// Runs one collector below `root`; all its files after an orderly stop, in the order of their counters.
-fn collect(
-    start: fn(&str, &str) -> Collector,
-    root: &str,
-    lines: &str,
-    content: Content,
-) -> Vec<File> {
+fn collect(start: Start, root: &str, lines: &str, content: Content) -> Vec<File> {
     let scratch = Scratch::new("same-hdfs");
     let port = free_port();
-    let uri = Hdfs::shared().lock().expect("no test failed with it").uri();
+    let uri = Hdfs::shared().uri();
     let sink = format!(
         "sinks.k.type = hdfs\n\
          sinks.k.channel = c\n\
@@ -54,12 +52,12 @@ fn collect(
          {lines}"
     );
     let conf = avro_to_file_channel("a", port, &scratch.folder("wal"), "k") + &prefixed("a", &sink);
-    let mut collector = start(&conf, "a");
+    let mut collector = start(&conf, "a", &[Hdfs::SITE]);
     let mut client = RpcClient::connect(port, Compression::None).expect("listens");
     for batch in events().chunks(50) {
         assert_eq!(client.append_batch(batch).expect("a reply"), Status::Ok);
     }
-    let mut hdfs = Hdfs::shared().lock().expect("no test failed with it");
+    let mut hdfs = Hdfs::shared();
     let wanted = expected_files(lines);
     wait_until(
         &format!("{wanted} files below {root}"),
@@ -69,7 +67,7 @@ fn collect(
     drop(hdfs);
     crate::support::clock::pause(Duration::from_secs(2)); // the last transaction into the open files
     collector.stop();
-    let mut hdfs = Hdfs::shared().lock().expect("no test failed with it");
+    let mut hdfs = Hdfs::shared();
     read(hdfs.client(), root, content)
 }
 
@@ -139,9 +137,14 @@ fn split_name(root: &str, path: &str) -> (String, u64) {
 
 #[track_caller]
 fn check(name: &str, lines: &str, content: Content) {
-    let flume = collect(Collector::flume, &format!("/{name}-flume"), lines, content);
+    let flume = collect(
+        Collector::flume_with,
+        &format!("/{name}-flume"),
+        lines,
+        content,
+    );
     let subject = collect(
-        Collector::subject,
+        Collector::subject_with,
         &format!("/{name}-subject"),
         lines,
         content,

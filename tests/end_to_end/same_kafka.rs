@@ -42,9 +42,7 @@ fn collect(
     let scratch = Scratch::new(topic);
     let port = free_port();
     let bootstrap = {
-        let mut kafka = KafkaBroker::shared()
-            .lock()
-            .expect("no test failed with it");
+        let mut kafka = KafkaBroker::shared();
         kafka.create_topic(topic, 1);
         kafka.bootstrap()
     };
@@ -62,9 +60,7 @@ fn collect(
     for batch in events.chunks(60) {
         assert_eq!(client.append_batch(batch).expect("a reply"), Status::Ok);
     }
-    let mut kafka = KafkaBroker::shared()
-        .lock()
-        .expect("no test failed with it");
+    let mut kafka = KafkaBroker::shared();
     wait_until("all records in Kafka", Duration::from_secs(60), || {
         kafka.count(topic) >= events.len() as u64
     });

@@ -35,7 +35,12 @@ impl Collector {
 
     /// The real one, to compare with.
     pub fn flume(conf: &str, name: &str) -> Self {
-        Self::Flume(FlumeAgent::start(conf, name))
+        Self::flume_with(conf, name, &[])
+    }
+
+    /// The real one, with more files in its conf folder.
+    pub fn flume_with(conf: &str, name: &str, files: &[(&str, &str)]) -> Self {
+        Self::Flume(FlumeAgent::start_with(conf, name, files))
     }
 
     /// The running process.

@@ -1,7 +1,7 @@
 //! A real HDFS 3.4: one NameNode with one DataNode, or an HA pair in one JVM that fails over on command.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::clock::{Deadline, pause};
@@ -149,15 +149,23 @@ impl Hdfs {
     }
 
     /// The cluster that all tests of this binary share. Paths keep them apart.
-    pub fn shared() -> &'static Mutex<Self> {
+    pub fn shared() -> MutexGuard<'static, Self> {
         static SHARED: OnceLock<Mutex<Hdfs>> = OnceLock::new();
-        SHARED.get_or_init(|| Mutex::new(Self::start()))
+        let shared = SHARED.get_or_init(|| Mutex::new(Self::start()));
+        shared.lock().unwrap_or_else(PoisonError::into_inner) // a failed test leaves it usable
     }
 
     /// `hdfs://127.0.0.1:port`.
     pub fn uri(&self) -> String {
         format!("hdfs://127.0.0.1:{}", self.port)
     }
+
+    /// `hdfs-site.xml` for the conf folder of whoever writes here. Without it Flume wants three replicas
+    /// of each block and, not seeing them, rolls files early.
+    pub const SITE: (&str, &str) = (
+        "hdfs-site.xml",
+        "<configuration><property><name>dfs.replication</name><value>1</value></property></configuration>\n",
+    );
 
     /// A client that reads it back.
     pub fn client(&mut self) -> &mut HdfsClient {

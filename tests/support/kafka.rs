@@ -1,6 +1,6 @@
 //! A real Kafka 4.1 broker: KRaft, one node, loopback.
 
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::partners::Jvm;
@@ -79,9 +79,10 @@ impl KafkaBroker {
     }
 
     /// The broker that all tests of this binary share. Topics keep them apart.
-    pub fn shared() -> &'static Mutex<Self> {
+    pub fn shared() -> MutexGuard<'static, Self> {
         static SHARED: OnceLock<Mutex<KafkaBroker>> = OnceLock::new();
-        SHARED.get_or_init(|| Mutex::new(Self::start()))
+        let shared = SHARED.get_or_init(|| Mutex::new(Self::start()));
+        shared.lock().unwrap_or_else(PoisonError::into_inner) // a failed test leaves it usable
     }
 
     /// `127.0.0.1:port`.

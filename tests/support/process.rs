@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
 
 use super::clock::{Deadline, pause};
 
@@ -40,6 +40,13 @@ fn spawn(command: Command) -> std::io::Result<Child> {
     child
         .recv()
         .expect("the spawner thread answers every order")
+}
+
+/// Lets this process and its children have as many descriptors as the machine's owner allows at all.
+pub fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("up to the hard limit");
 }
 
 /// A running child whose output goes to a file.
