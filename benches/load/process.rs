@@ -69,3 +69,12 @@ pub(crate) fn host_ticks() -> HostTicks {
 pub(crate) fn steal_percent(before: HostTicks, after: HostTicks) -> f64 {
     100.0 * (after.stolen - before.stolen) / (after.all - before.all).max(1.0)
 }
+
+/// Bytes a process has sent to storage. Direct writes count when they are submitted.
+pub(crate) fn written_bytes(pid: &str) -> Option<u64> {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    let line = io
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes: "))?;
+    line.parse().ok()
+}

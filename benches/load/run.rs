@@ -8,7 +8,7 @@
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -113,10 +113,12 @@ pub(crate) fn quantiles(histogram: &Histogram<u64>) -> Value {
 /// Everything that is read at both ends of the measurement.
 struct Sample {
     at: Instant,
+    unix_s: f64,
     acked: u64,
     failed: u64,
     errors: u64,
     cpu: Option<CpuTime>,
+    written_bytes: Option<u64>,
     host: HostTicks,
 }
 
@@ -124,10 +126,15 @@ impl Sample {
     fn take(shared: &Shared, pid: Option<&str>) -> Self {
         Self {
             at: Instant::now(),
+            unix_s: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs_f64(),
             acked: shared.acked.load(Ordering::Relaxed),
             failed: shared.failed.load(Ordering::Relaxed),
             errors: shared.errors.load(Ordering::Relaxed),
             cpu: pid.and_then(process::cpu_time),
+            written_bytes: pid.and_then(process::written_bytes),
             host: process::host_ticks(),
         }
     }
@@ -234,6 +241,7 @@ fn report(
         "depth": options.depth,
         "body_bytes": options.body_bytes,
         "rate": options.rate,
+        "began_unix_s": before.unix_s,
         "seconds": seconds,
         "acked": after.acked - before.acked,
         "acked_per_s": (acked / seconds).round(),
