@@ -26,7 +26,7 @@ pub use frame::{Frame, FrameError, Frames};
 pub use handshake::{Handshake, Layout, Match, OWN_HASH, PROTOCOL_JSON, Protocols};
 pub use inflate::{Inflate, InflateError, Sniffed, sniff};
 pub use ip_filter::{IpFilter, IpFilterError};
-pub use listener::{AvroSource, SourceError, Stop};
+pub use listener::{AvroSource, Listening, SourceError, Stop};
 pub use placement::{Placement, Refusal};
 pub use reply::Status;
 pub use scan::{EventLimits, ScanError, scan_array, scan_event};
