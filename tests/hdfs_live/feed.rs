@@ -53,6 +53,7 @@ impl Feed for LogFeed {
 }
 
 impl Log {
+    /// A log of `count` events with the bodies of [`body`].
     pub fn with_events(count: u64, headers: &[(&str, &str)]) -> Self {
         let log = Self {
             headers: headers
@@ -65,16 +66,12 @@ impl Log {
         log
     }
 
-    pub fn with_large_events(count: u64) -> Self {
-        let log = Self::default();
-        log.add(count, |number| format!("{number:0512}"));
-        log
-    }
-
+    /// Appends `count` events with the bodies of [`body`].
     pub fn add_events(&self, count: u64) {
         self.add(count, body);
     }
 
+    /// The one consumer of this log.
     pub fn consumer(&self) -> Consumer {
         let feed = LogFeed(Rc::clone(&self.shared));
         Consumer::new(vec![Box::new(feed)], Arc::new(Notify::new()))
@@ -85,7 +82,8 @@ impl Log {
         self.shared.delivered.get()
     }
 
-    fn add(&self, count: u64, body: impl Fn(u64) -> String) {
+    /// Appends `count` events with these bodies.
+    pub fn add(&self, count: u64, body: impl Fn(u64) -> String) {
         let first = self.shared.appended.get();
         let end = first + count;
         let mut next = first;

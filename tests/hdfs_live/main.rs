@@ -260,7 +260,8 @@ fn many_buckets_share_one_round_and_the_eldest_is_closed() {
 fn many_small_batches_share_a_flush() {
     let shell = Shell::from_environment("speed");
     tokio_uring::start(async {
-        let log = Log::with_large_events(200_000);
+        let log = Log::default();
+        log.add(200_000, |number| format!("{number:0512}"));
         let consumer = log.consumer();
         let (mut sink, counters) = sink(config(&shell.root()), None);
         sink.start().await.unwrap();
