@@ -201,7 +201,7 @@ impl KafkaSink {
                 topic,
                 record_bytes,
                 producer_bytes_max: producer_bytes_max.to_owned(),
-                source: error,
+                source: Box::new(error),
             };
         }
         let connection_error = self
@@ -217,7 +217,7 @@ impl KafkaSink {
             hint: connection_error.map_or_else(String::new, |reason| {
                 format!("; the last connection error was: {reason}")
             }),
-            source: error,
+            source: Box::new(error),
         }
     }
 

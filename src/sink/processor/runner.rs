@@ -70,19 +70,8 @@ impl<P: SinkProcessor> SinkRunner<P> {
 
     /// Starts the sink, runs it, stops it. Returns after the sink has stopped.
     pub async fn run(mut self) {
-        let started = self.start().await;
-        while started {
-            match self.turn().await {
-                Turn::Again => tokio::task::yield_now().await,
-                Turn::Idle => self.idle().await,
-                Turn::Wait(duration) => {
-                    tokio::select! {
-                        () = sleep(duration) => {}
-                        () = stopped(&mut self.stop) => {}
-                    }
-                }
-                Turn::Stop => break,
-            }
+        if self.start().await {
+            self.serve().await;
         }
         if timeout(self.stop_deadline, self.processor.stop())
             .await
@@ -96,6 +85,23 @@ impl<P: SinkProcessor> SinkRunner<P> {
             );
         }
         self.announce("stopped");
+    }
+
+    /// Calls the processor until the stop signal comes.
+    async fn serve(&mut self) {
+        loop {
+            match self.turn().await {
+                Turn::Again => tokio::task::yield_now().await,
+                Turn::Idle => self.idle().await,
+                Turn::Wait(duration) => {
+                    tokio::select! {
+                        () = sleep(duration) => {}
+                        () = stopped(&mut self.stop) => {}
+                    }
+                }
+                Turn::Stop => return,
+            }
+        }
     }
 
     /// Tries until the sink has started; false if the stop signal came first.
