@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 
 use super::block::{Block, BlockError, Record};
 use crate::event::{AvroError, Cursor, EventView, Events, Overlay};
+use crate::metrics::ChannelCounters;
 
 /// Why no transaction could be taken.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -83,6 +84,8 @@ pub trait Feed: 'static {
     /// The next block. Not called again while a [`Next::Fetch`] is under way; after one that failed
     /// it offers the same block again.
     fn next(&mut self) -> Next;
+    /// Block `sequence` is the one now being handed out.
+    fn opened(&mut self, _sequence: u64) {}
     /// The cursor moved.
     fn delivered(&mut self, cursor: DeliveredTo);
 }
@@ -178,6 +181,7 @@ pub struct Consumer {
     lanes: Rc<RefCell<Vec<Lane>>>,
     turn: Rc<std::cell::Cell<usize>>,
     more: Arc<Notify>,
+    counters: Arc<ChannelCounters>,
 }
 
 impl std::fmt::Debug for Consumer {
@@ -225,6 +229,10 @@ impl Transaction {
     /// Delivered: the cursor passes these events as soon as all before them are delivered too.
     pub fn commit(mut self) {
         self.done = true;
+        self.consumer
+            .counters
+            .event_take_success
+            .add(self.event_count as u64);
         let first = self.slices[0].first_event;
         self.consumer.lanes.borrow_mut()[self.lane].committed(first, self.event_count as u64);
     }
@@ -250,11 +258,22 @@ impl Consumer {
     /// A consumer over one feed a shard. `more` is notified by the feeds' writers.
     #[must_use]
     pub fn new(feeds: Vec<Box<dyn Feed>>, more: Arc<Notify>) -> Self {
+        Self::with_counters(feeds, more, Arc::default())
+    }
+
+    /// The same, counting its takes where they are shown.
+    #[must_use]
+    pub fn with_counters(
+        feeds: Vec<Box<dyn Feed>>,
+        more: Arc<Notify>,
+        counters: Arc<ChannelCounters>,
+    ) -> Self {
         let lanes = feeds.into_iter().map(Lane::new).collect();
         Self {
             lanes: Rc::new(RefCell::new(lanes)),
             turn: Rc::default(),
             more,
+            counters,
         }
     }
 
@@ -273,7 +292,8 @@ impl Consumer {
             self.turn.set(lane + 1);
             let slices = self.take_from(lane, event_count_max).await?;
             if !slices.is_empty() {
-                let event_count = slices.iter().map(Slice::event_count).sum();
+                let event_count: usize = slices.iter().map(Slice::event_count).sum();
+                self.counters.event_take_attempt.add(event_count as u64);
                 // A sink of the same group that waits may find the rest.
                 self.more.notify_one();
                 let consumer = self.clone();
@@ -286,6 +306,8 @@ impl Consumer {
                 }));
             }
         }
+        // Flume counts the take that found nothing.
+        self.counters.event_take_attempt.increment();
         Ok(None)
     }
 
@@ -408,6 +430,7 @@ impl Lane {
             self.next_event = block.first_event;
             self.committed(first, lost);
         }
+        self.feed.opened(block.sequence);
         self.places.push_back(DeliveredTo {
             event: block.first_event,
             block: block.sequence,

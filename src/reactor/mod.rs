@@ -1,11 +1,20 @@
 //! What the collector stands on: one narrow seam to disk, network, clock and randomness.
 //!
-//! Protocol and WAL logic know [`World`] and nothing else. [`shard`](crate::reactor::ShardWorld) is the
-//! glommio executor of an ingest core, [`drain`](crate::reactor::DrainWorld) a tokio-uring runtime; a
-//! deterministic simulator is a third. `unsafe` lives in this folder only.
+//! Protocol and WAL logic know [`World`] (an ingest shard) or its lower half [`Ground`] (a drain
+//! thread) and nothing else. [`ShardWorld`] is a glommio executor, [`DrainWorld`] a tokio-uring
+//! runtime; a deterministic simulator can be a third. `unsafe` lives in this folder only.
 
+mod clock;
+mod drain;
+mod files;
+mod lent;
+mod shard;
 mod world;
 
+pub use clock::Clock;
+pub use drain::DrainWorld;
+pub use shard::ShardWorld;
 pub use world::{
-    AcceptedHandle, AcceptedStream, ByteStream, DiskFile, StreamListener, World, WriteBuffer,
+    AcceptedHandle, AcceptedStream, ByteStream, DiskFile, Fill, Ground, StreamListener, World,
+    WriteBuffer,
 };

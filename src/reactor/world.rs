@@ -4,6 +4,7 @@
 //! simulated run replays from its seed. Futures are not `Send`: a world belongs to one thread.
 //! Dropping a disk future does not cancel the operation; whoever starts a write waits for its end.
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -12,16 +13,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-/// Disk, network, clock and randomness of one thread.
-pub trait World: Clone + 'static {
+/// Disk, clock, randomness and tasks of one thread: what the drain plane needs.
+pub trait Ground: Clone + Debug + 'static {
     /// An open file, read and written with direct I/O.
     type File: DiskFile<Buffer = Self::Buffer>;
     /// Aligned memory that the disk writes from.
     type Buffer: WriteBuffer;
-    /// A connected peer.
-    type Stream: ByteStream;
-    /// Where peers connect to.
-    type Listener: StreamListener;
 
     /// Time since an arbitrary origin. Never goes back.
     fn now(&self) -> Duration;
@@ -36,11 +33,16 @@ pub trait World: Clone + 'static {
     /// Runs a task on this thread until it ends.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
 
-    /// Memory to write from: `bytes` long, aligned to `limits::ALIGN_BYTES`.
+    /// Memory to write from: at least `bytes` long, aligned to `limits::ALIGN_BYTES`.
     fn buffer(&self, bytes: usize) -> Self::Buffer;
-    /// Creates a file that must not exist and allocates `bytes` for it; its content reads as zeros.
-    /// Writes to it are durable when they return.
-    fn create(&self, path: &Path, bytes: u64) -> impl Future<Output = io::Result<Self::File>>;
+    /// Creates a file of `bytes` that must not exist; it reads as zeros, and the file and its entry
+    /// in the directory are durable on return. [`Fill::Written`] takes as long as writing it does.
+    fn create(
+        &self,
+        path: &Path,
+        bytes: u64,
+        fill: Fill,
+    ) -> impl Future<Output = io::Result<Self::File>>;
     /// Opens an existing file for reading and durable writing.
     fn open(&self, path: &Path) -> impl Future<Output = io::Result<Self::File>>;
     /// Replaces the small file at `path` with `content` so that a crash leaves the old or the new
@@ -48,27 +50,48 @@ pub trait World: Clone + 'static {
     fn replace(&self, path: &Path, content: Vec<u8>) -> impl Future<Output = io::Result<()>>;
     /// The whole content of a small file.
     fn read_small(&self, path: &Path) -> impl Future<Output = io::Result<Vec<u8>>>;
-    /// Names in a directory, sorted.
+    /// Paths of the entries of a directory, sorted.
     fn list(&self, directory: &Path) -> impl Future<Output = io::Result<Vec<PathBuf>>>;
     /// Renames within one directory and flushes the directory.
     fn rename(&self, from: &Path, to: &Path) -> impl Future<Output = io::Result<()>>;
     /// Removes a file and flushes its directory.
     fn remove(&self, path: &Path) -> impl Future<Output = io::Result<()>>;
-    /// Flushes a directory: entries made in it survive a power cut.
-    fn sync_directory(&self, directory: &Path) -> impl Future<Output = io::Result<()>>;
-    /// Creates a directory and its parents.
+    /// Creates a directory and its parents, durably.
     fn create_directory(&self, directory: &Path) -> impl Future<Output = io::Result<()>>;
     /// Bytes free to this process on the file system of `directory`.
     fn free_bytes(&self, directory: &Path) -> io::Result<u64>;
+}
+
+/// How a new file gets its zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fill {
+    /// Every byte is written once, so that later writes change no metadata.
+    Written,
+    /// The file system promises the room and remembers that it is unwritten.
+    Allocated,
+}
+
+/// Everything an ingest shard touches: the [`Ground`] and the network.
+pub trait World: Ground {
+    /// A connected peer.
+    type Stream: ByteStream;
+    /// Where peers connect to.
+    type Listener: StreamListener;
 
     /// Listens at `address`, beside the other shards' listeners on the same address.
+    ///
+    /// # Errors
+    /// What the system says.
     fn listen(&self, address: SocketAddr) -> io::Result<Self::Listener>;
     /// Takes over a connection that this or another shard accepted.
+    ///
+    /// # Errors
+    /// What the system says.
     fn adopt(&self, accepted: AcceptedStream) -> io::Result<Self::Stream>;
 }
 
 /// Memory that is filled, written to disk, and then read by the drain.
-pub trait WriteBuffer: 'static {
+pub trait WriteBuffer: Debug + 'static {
     /// All of the memory.
     fn bytes(&self) -> &[u8];
     /// All of the memory, to fill.
@@ -79,7 +102,7 @@ pub trait WriteBuffer: 'static {
 }
 
 /// A file behind the seam. Offsets and lengths are multiples of `limits::ALIGN_BYTES`.
-pub trait DiskFile: 'static {
+pub trait DiskFile: Debug + 'static {
     /// What it writes from.
     type Buffer;
 
@@ -91,21 +114,10 @@ pub trait DiskFile: 'static {
         length: usize,
         offset: u64,
     ) -> impl Future<Output = (io::Result<()>, Self::Buffer)>;
-    /// Writes without the promise of [`DiskFile::write_durable`]: for filling new segments.
-    fn write_plain(
-        &self,
-        buffer: Self::Buffer,
-        length: usize,
-        offset: u64,
-    ) -> impl Future<Output = (io::Result<()>, Self::Buffer)>;
-    /// Makes plain writes durable. After an error nothing more may be written to this file.
-    fn flush(&self) -> impl Future<Output = io::Result<()>>;
     /// Reads up to `length` bytes at `offset`; fewer only at the end of the file.
     fn read(&self, offset: u64, length: usize) -> impl Future<Output = io::Result<Bytes>>;
     /// Size of the file in bytes.
     fn size(&self) -> impl Future<Output = io::Result<u64>>;
-    /// Closes the file. An error here says nothing about durability.
-    fn close(self) -> impl Future<Output = io::Result<()>>;
 }
 
 /// A byte stream to a peer. Reading and writing may be under way at once.

@@ -4,6 +4,34 @@
 //! and again, as Flume's sink runner does; a sink takes transactions from its channel's
 //! [`Consumer`], delivers them, and commits only what its target has confirmed.
 
+/// Flume's escapes in paths, prefixes and topics.
+pub mod escape;
+
+/// `file_roll`.
+pub mod file_roll;
+
+/// `hdfs`.
+pub mod hdfs;
+
+/// Delivers to Kafka through librdkafka.
+pub mod kafka;
+
+/// Prints every event to the log.
+pub mod logger;
+
+/// Throws every event away.
+pub mod null;
+
+/// Runs a sink for ever, with Flume's back-off.
+pub mod processor;
+
+/// Events as text or Avro, for files.
+pub mod serializer;
+
+mod outside;
+
+pub use outside::Outside;
+
 use std::future::Future;
 
 use crate::channel::{Consumer, TakeError};
@@ -15,6 +43,9 @@ pub enum Status {
     Ready,
     /// Nothing to do: wait for events.
     Backoff,
+    /// The target failed, the sink has logged it and rolled back (Flume's HDFS sink does so with an IO
+    /// error). Call again after `min(consecutive × 1 s, 5 s)`.
+    Failed,
 }
 
 /// Why a sink delivered nothing. The transaction was rolled back; the runner backs off and calls

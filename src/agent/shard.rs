@@ -1,0 +1,230 @@
+//! A shard thread: one glommio executor with its logs, its channels and its part of every source.
+//!
+//! Lives from start to stop. The main thread moves it through its [`Stage`]s; it answers each with a
+//! [`Report`].
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use glommio::{LocalExecutorBuilder, Placement as CorePlacement};
+use tokio::sync::watch;
+
+use super::put::ChannelPut;
+use crate::admin::{Health, ProgressBoard, Unit};
+use crate::channel::wal::{AppendMeters, LogShared, ShardLog, WalPlan, open_shard};
+use crate::channel::{MemoryPut, PutError};
+use crate::config::{SourceConfig, SourceKind};
+use crate::metrics::Registry;
+use crate::reactor::{Ground, ShardWorld};
+use crate::source::avro::Placement;
+
+/// Memory registered with a shard's ring: block buffers come from here while they last.
+const RING_MEMORY_BYTES: usize = 48 << 20;
+/// How often a shard shows that it runs and whether its channels take batches.
+const BEAT_EVERY: Duration = Duration::from_millis(500);
+
+/// Where the main thread wants the shards to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// Recover the logs.
+    Recover,
+    /// Accept connections.
+    Serve,
+    /// Accept no more; answer what was put.
+    StopSources,
+    /// Close the channels and end.
+    Close,
+}
+
+/// What a shard tells the main thread.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// Its logs are open: place of the channel, log.
+    Recovered { logs: Vec<(usize, ShardLog)> },
+    /// Its listeners accept.
+    Serving,
+    /// Its last connection is answered and closed.
+    SourcesStopped,
+    /// It cannot start.
+    Failed { shard: usize, text: String, exit_code: u8 },
+}
+
+/// One channel on one shard.
+#[derive(Debug)]
+pub(super) enum ChannelJob {
+    File { name: String, plan: WalPlan, drained_only: Vec<u32> },
+    Memory { name: String, transaction_capacity: usize, keep_alive: Duration, log: Arc<LogShared> },
+}
+
+/// Everything one shard does.
+#[derive(Debug)]
+pub(super) struct ShardJob {
+    pub(super) index: usize,
+    pub(super) shard_count: usize,
+    pub(super) core: Option<usize>,
+    pub(super) channels: Vec<ChannelJob>,
+    pub(super) sources: Vec<SourceConfig>,
+    pub(super) placement: BTreeMap<String, Arc<Placement>>,
+    pub(super) stage: watch::Receiver<Stage>,
+    pub(super) report: mpsc::Sender<Report>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) health: Arc<Health>,
+    pub(super) board: Arc<ProgressBoard>,
+}
+
+/// Starts the thread.
+pub(super) fn spawn(job: ShardJob) -> std::io::Result<JoinHandle<()>> {
+    let name = format!("shard-{}", job.index);
+    std::thread::Builder::new().name(name.clone()).spawn(move || {
+        let placement = job.core.map_or(CorePlacement::Unbound, CorePlacement::Fixed);
+        let executor = LocalExecutorBuilder::new(placement)
+            .name(&name)
+            .io_memory(RING_MEMORY_BYTES)
+            .make();
+        match executor {
+            Ok(executor) => executor.run(run(job)),
+            Err(error) => {
+                let text = format!("the executor cannot be made: {error}");
+                tell(&job.report, Report::Failed { shard: job.index, text, exit_code: 71 });
+            }
+        }
+    })
+}
+
+/// The main thread may be gone already; then its stage says so next.
+fn tell(report: &mpsc::Sender<Report>, what: Report) {
+    report.send(what).ok();
+}
+
+async fn run(mut job: ShardJob) {
+    let world = ShardWorld::new();
+    let puts = match open_channels(&world, &mut job).await {
+        Ok((puts, logs)) => {
+            tell(&job.report, Report::Recovered { logs });
+            puts
+        }
+        Err(text) => {
+            let (shard, exit_code) = (job.index, 74);
+            return tell(&job.report, Report::Failed { shard, text, exit_code });
+        }
+    };
+    world.spawn(beat(world.clone(), puts.clone(), &job));
+    if reached(&mut job.stage, Stage::Serve).await == Stage::Serve {
+        serve(&world, &puts, &mut job).await;
+    }
+    reached(&mut job.stage, Stage::Close).await;
+    for (_, put) in &puts {
+        put.close().await;
+    }
+}
+
+/// Waits for `stage` or a later one.
+async fn reached(stages: &mut watch::Receiver<Stage>, stage: Stage) -> Stage {
+    // A main thread that is gone means the end.
+    stages.wait_for(|now| *now >= stage).await.map_or(Stage::Close, |now| *now)
+}
+
+type NamedPut = (Rc<str>, ChannelPut<ShardWorld>);
+
+async fn open_channels(
+    world: &ShardWorld,
+    job: &mut ShardJob,
+) -> Result<(Vec<NamedPut>, Vec<(usize, ShardLog)>), String> {
+    let (mut puts, mut logs) = (Vec::new(), Vec::new());
+    let shard = u32::try_from(job.index).expect("at most 256 shards");
+    for (place, channel) in job.channels.iter().enumerate() {
+        match channel {
+            ChannelJob::Memory { name, transaction_capacity, keep_alive, log } => {
+                let counters = Arc::clone(&job.registry.channel(name).shard(job.index).counters);
+                let put = MemoryPut::new(
+                    world.clone(),
+                    name,
+                    *transaction_capacity,
+                    *keep_alive,
+                    Arc::clone(log),
+                    counters,
+                );
+                puts.push((Rc::from(name.as_str()), ChannelPut::Memory(put)));
+            }
+            ChannelJob::File { name, plan, drained_only } => {
+                let shown = job.registry.channel(name).shard(job.index);
+                let meters = AppendMeters {
+                    puts: Arc::clone(&shown.counters),
+                    flush_latency: shown.flush_latency.recorder(),
+                    block_bytes: shown.block_bytes.recorder(),
+                };
+                for (shard, meters) in std::iter::once((shard, Some(meters)))
+                    .chain(drained_only.iter().map(|shard| (*shard, None)))
+                {
+                    let what = format!("channel {name}, shard {shard}: recovering the log");
+                    let progress = job.board.begin(what, Unit::Bytes, 0);
+                    let mut before = 0;
+                    let report = |done: u64, total: u64| {
+                        progress.set_total(total);
+                        progress.add(done - before);
+                        before = done;
+                    };
+                    let opened = open_shard(world.clone(), shard, plan, meters, report).await;
+                    progress.finish();
+                    let (log, appender) = opened.map_err(|error| chain_of(&error))?;
+                    logs.push((place, log));
+                    if let Some(appender) = appender {
+                        puts.push((Rc::from(name.as_str()), ChannelPut::File(appender)));
+                    }
+                }
+            }
+        }
+    }
+    Ok((puts, logs))
+}
+
+/// An error with its causes, in one line.
+fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Shows that the shard runs, and whether its channels take batches.
+fn beat(
+    world: ShardWorld,
+    puts: Vec<NamedPut>,
+    job: &ShardJob,
+) -> impl Future<Output = ()> + use<> {
+    let heartbeat = job.health.heartbeat(format!("shard-{}", job.index));
+    let busy_ns = Arc::clone(&job.registry.shards()[job.index].busy_ns);
+    let (health, registry, shard) = (Arc::clone(&job.health), Arc::clone(&job.registry), job.index);
+    async move {
+        let mut busy_before = Duration::ZERO;
+        let mut refused_before = vec![false; puts.len()];
+        loop {
+            heartbeat.beat();
+            let busy = glommio::executor().executor_stats().executor_runtime();
+            busy_ns.add(u64::try_from((busy - busy_before).as_nanos()).unwrap_or(u64::MAX));
+            busy_before = busy;
+            for ((name, put), refused_before) in puts.iter().zip(&mut refused_before) {
+                let refusal = put.refusal();
+                if refusal.is_some() == *refused_before {
+                    continue;
+                }
+                *refused_before = refusal.is_some();
+                let key = format!("channel {name} shard {shard}");
+                let unhealthy = matches!(refusal, Some(PutError::Device { .. }));
+                registry.channel(name).shard(shard).log.unhealthy.set(u64::from(unhealthy));
+                match refusal {
+                    Some(reason) => health.set_unready(&key, reason.to_string()),
+                    None => health.clear_unready(&key),
+                }
+            }
+            world.sleep(BEAT_EVERY).await;
+        }
+    }
+}

@@ -1,0 +1,639 @@
+//! Appending: batches gather in a buffer, the buffer becomes a block, the block becomes durable, and
+//! only then is anybody told.
+//!
+//! One appender per shard and file channel, on the shard's thread from start to stop. Group commit
+//! clocks itself: while one block is being written, everything that arrives forms the next; there is
+//! no timer and no delay when idle. One write is in flight at a time, so blocks become durable in
+//! order.
+//!
+//! Always true: a [`Commit`] resolves to `Ok` only after `write_durable` returned `Ok` for its block.
+//! A failed write ends its segment for good; the same block, still in memory, goes to a fresh segment
+//! (another directory first) under the same sequence. Recovery knows that a segment ends where its
+//! successor begins, so the failed copy is never read.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::header::{BLOCK_HEADER_BYTES, BlockHeader, SEGMENT_HEADER_BYTES, block_bytes};
+use super::segments::{ActiveSegment, SegmentError, Segments};
+use super::shared::{LogPosition, LogShared};
+use crate::channel::admission::Admission;
+use crate::channel::block::{Block, RECORD_HEADER_BYTES, record_bytes, write_record};
+use crate::channel::commit::{Commit, Outcome};
+use crate::channel::put::{Put, PutError};
+use crate::event::{Batch, Cursor, Events};
+use crate::limits;
+use crate::metrics::{ChannelCounters, Recorder, WalCounters};
+use crate::reactor::{DiskFile, Ground, WriteBuffer};
+
+/// Blocks below this size are copied for the drain, so that a tail of many small commits does not pin
+/// a whole buffer each.
+const COPY_BELOW_BYTES: usize = limits::BLOCK_BYTES / 8;
+/// How often segments are recycled and free space is looked at.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(250);
+/// A channel without a healthy directory looks for one this often.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// Where an appender counts what operators see.
+#[derive(Debug)]
+pub struct AppendMeters {
+    /// Puts.
+    pub puts: Arc<ChannelCounters>,
+    /// Write and flush of one block.
+    pub flush_latency: Recorder,
+    /// Bytes of a block on disk.
+    pub block_bytes: Recorder,
+}
+
+/// Takes batches for one shard's log. Clones share it.
+pub struct Appender<G: Ground> {
+    inner: Rc<Inner<G>>,
+}
+
+impl<G: Ground> Clone for Appender<G> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Rc::clone(&self.inner),
+        }
+    }
+}
+
+impl<G: Ground> std::fmt::Debug for Appender<G> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Appender")
+            .field("channel", &self.inner.admission.channel)
+            .finish()
+    }
+}
+
+struct Inner<G: Ground> {
+    ground: G,
+    admission: Admission,
+    segments: Segments<G>,
+    shared: Arc<LogShared>,
+    counters: Arc<WalCounters>,
+    meters: RefCell<AppendMeters>,
+    state: RefCell<State<G>>,
+    /// A batch was added.
+    filled: Notify,
+    /// A buffer was taken for writing: there is room again.
+    room: Notify,
+    /// The committer has ended.
+    ended: Notify,
+}
+
+struct State<G: Ground> {
+    filling: Option<Filling<G::Buffer>>,
+    end: LogPosition,
+    active: Option<ActiveSegment<G::File>>,
+    refusal: Option<PutError>,
+    /// The committer is asked to look whether the reason of the refusal is gone.
+    probe: bool,
+    closing: bool,
+    committer_ended: bool,
+}
+
+/// A buffer that takes records.
+struct Filling<B> {
+    buffer: B,
+    used: usize,
+    event_count: usize,
+    record_count: usize,
+    started_at: Duration,
+    outcome: Rc<Outcome>,
+}
+
+/// A block on its way to disk.
+struct Sealed<B> {
+    filling: Filling<B>,
+    payload_crc: u32,
+}
+
+/// A block that is durable, and nobody knows yet.
+struct Written<B> {
+    sealed: Sealed<B>,
+    start: LogPosition,
+    end: LogPosition,
+}
+
+impl<G: Ground> Appender<G> {
+    /// An appender that goes on at `end` in a new segment.
+    pub(super) fn new(
+        ground: G,
+        admission: Admission,
+        segments: Segments<G>,
+        shared: Arc<LogShared>,
+        end: LogPosition,
+        counters: Arc<WalCounters>,
+        meters: AppendMeters,
+    ) -> Self {
+        let state = State {
+            filling: None,
+            end,
+            active: None,
+            refusal: None,
+            probe: false,
+            closing: false,
+            committer_ended: false,
+        };
+        Self {
+            inner: Rc::new(Inner {
+                ground,
+                admission,
+                segments,
+                shared,
+                counters,
+                meters: RefCell::new(meters),
+                state: RefCell::new(state),
+                filled: Notify::new(),
+                room: Notify::new(),
+                ended: Notify::new(),
+            }),
+        }
+    }
+
+    /// Opens the first segment and starts the committer and the housekeeping on this shard.
+    ///
+    /// # Errors
+    /// No data directory takes a segment.
+    pub async fn start(&self) -> Result<(), SegmentError> {
+        self.inner.segments.prepare_spare().await?;
+        let end = self.inner.state.borrow().end;
+        let active = self.inner.segments.open_next(end).await?;
+        self.inner.activate(active);
+        let ground = self.inner.ground.clone();
+        ground.spawn(Rc::clone(&self.inner).commit_blocks());
+        ground.spawn(Rc::clone(&self.inner).keep_house());
+        Ok(())
+    }
+
+    /// Refuses new batches, and returns when every batch taken so far has its outcome.
+    pub async fn close(&self) {
+        self.inner.state.borrow_mut().closing = true;
+        self.inner.filled.notify_one();
+        while !self.inner.state.borrow().committer_ended {
+            self.inner.ended.notified().await;
+        }
+    }
+
+    /// Why batches are refused at the moment, for readiness.
+    #[must_use]
+    pub fn refusal(&self) -> Option<PutError> {
+        self.inner.state.borrow().refusal.clone()
+    }
+}
+
+impl<G: Ground> Put for Appender<G> {
+    type Commit = Commit;
+
+    async fn put(&self, batch: &Batch<'_>) -> Result<Commit, PutError> {
+        if batch.event_count == 0 {
+            return Ok(Commit::default());
+        }
+        let inner = &*self.inner;
+        let mut overlay = Vec::new();
+        if !batch.overlay.is_empty() {
+            batch.overlay.encode(&mut overlay);
+        }
+        let refusal = || inner.refusal();
+        // Bytes are bounded by segments on disk, not counted per batch.
+        let _turn = inner
+            .admission
+            .admit(&inner.ground, batch.event_count, 0, refusal)
+            .await?;
+        let mut commit = Commit::default();
+        if record_bytes(batch, &overlay) <= payload_bytes_max(limits::BLOCK_BYTES) {
+            commit.wait_for(inner.append(batch, &overlay).await);
+        } else {
+            inner.append_in_parts(batch, &overlay, &mut commit).await;
+        }
+        Ok(commit)
+    }
+}
+
+impl<G: Ground> Inner<G> {
+    fn refusal(&self) -> Option<PutError> {
+        let state = self.state.borrow();
+        if state.closing {
+            return Some(PutError::Closed {
+                channel: Rc::clone(&self.admission.channel),
+            });
+        }
+        state.refusal.clone()
+    }
+
+    /// Adds one record, waiting until a buffer has room for it. The caller holds the turn.
+    async fn append(&self, batch: &Batch<'_>, overlay: &[u8]) -> Rc<Outcome> {
+        let bytes = record_bytes(batch, overlay);
+        loop {
+            if let Some(outcome) = self.try_append(batch, overlay, bytes) {
+                self.filled.notify_one();
+                return outcome;
+            }
+            self.room.notified().await;
+        }
+    }
+
+    fn try_append(&self, batch: &Batch<'_>, overlay: &[u8], bytes: usize) -> Option<Rc<Outcome>> {
+        let mut state = self.state.borrow_mut();
+        let filling = match &mut state.filling {
+            Some(filling) => filling,
+            empty => {
+                let buffer_bytes = limits::BLOCK_BYTES.max(block_bytes(bytes));
+                empty.insert(Filling::new(
+                    self.ground.buffer(buffer_bytes),
+                    self.ground.now(),
+                ))
+            }
+        };
+        // An event larger than a block has a buffer of its own, which may be too small for others
+        // or too large to be topped up.
+        let buffer_bytes = filling.buffer.bytes().len();
+        if filling.used + bytes > buffer_bytes {
+            return None;
+        }
+        let used = filling.used;
+        let written = write_record(&mut filling.buffer.bytes_mut()[used..], batch, overlay);
+        assert_eq!(written, bytes, "a record is as long as it was measured");
+        filling.used += written;
+        filling.event_count += batch.event_count;
+        filling.record_count += 1;
+        Some(Rc::clone(&filling.outcome))
+    }
+
+    /// Cuts a batch that is larger than a block at event boundaries.
+    async fn append_in_parts(&self, batch: &Batch<'_>, overlay: &[u8], commit: &mut Commit) {
+        let room = payload_bytes_max(limits::BLOCK_BYTES) - RECORD_HEADER_BYTES - overlay.len();
+        for piece in batch.pieces {
+            let mut cursor = Cursor::new(piece);
+            let (mut start, mut count, mut end) = (0, 0, 0);
+            while cursor.bytes_left() > 0 {
+                let next = Events::skip(&mut cursor).expect("the source has scanned the batch");
+                if count > 0 && next - start > room {
+                    let part = part_of(batch, &piece[start..end], count);
+                    commit.wait_for(self.append(&part.as_batch(batch), overlay).await);
+                    (start, count) = (end, 0);
+                }
+                count += 1;
+                end = next;
+            }
+            if count > 0 {
+                let part = part_of(batch, &piece[start..end], count);
+                commit.wait_for(self.append(&part.as_batch(batch), overlay).await);
+            }
+        }
+    }
+
+    fn activate(&self, active: ActiveSegment<G::File>) {
+        self.shared.add_segment(active.info.clone());
+        let mut state = self.state.borrow_mut();
+        state.end.segment = active.info.id;
+        state.end.offset = SEGMENT_HEADER_BYTES;
+        state.active = Some(active);
+    }
+
+    /// The committer: one block after another, for as long as the shard lives.
+    async fn commit_blocks(self: Rc<Self>) {
+        let mut written: Option<Written<G::Buffer>> = None;
+        loop {
+            let Some(sealed) = self.seal() else {
+                // Nothing to write: those whose block is durable need not wait for more.
+                if let Some(written) = written.take() {
+                    self.announce(written);
+                    continue;
+                }
+                if self.state.borrow().closing {
+                    break;
+                }
+                if std::mem::take(&mut self.state.borrow_mut().probe) {
+                    self.probe().await;
+                    continue;
+                }
+                self.filled.notified().await;
+                continue;
+            };
+            let mut write = pin!(self.write(sealed));
+            // The first poll submits the write. The device works while those who wait for the block
+            // before are told, and parse what they have received meanwhile.
+            let mut first = poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await;
+            if let Some(written) = written.take() {
+                self.announce(written);
+            }
+            let result = loop {
+                match first {
+                    Poll::Ready(result) => break result,
+                    Poll::Pending => first = Poll::Ready(write.as_mut().await),
+                }
+            };
+            written = result;
+        }
+        self.shared
+            .closed
+            .store(true, std::sync::atomic::Ordering::Release);
+        self.state.borrow_mut().committer_ended = true;
+        self.ended.notify_waiters();
+    }
+
+    /// Takes what has gathered. Room for others begins here.
+    fn seal(&self) -> Option<Sealed<G::Buffer>> {
+        let mut filling = self.state.borrow_mut().filling.take()?;
+        self.room.notify_waiters();
+        let used = filling.used;
+        let padded = block_bytes(used - BLOCK_HEADER_BYTES);
+        let bytes = filling.buffer.bytes_mut();
+        bytes[used..padded].fill(0);
+        let payload_crc = crc32c::crc32c(&bytes[BLOCK_HEADER_BYTES..used]);
+        Some(Sealed {
+            filling,
+            payload_crc,
+        })
+    }
+
+    /// Makes a block durable wherever a directory lets us, or fails everybody in it.
+    async fn write(&self, mut sealed: Sealed<G::Buffer>) -> Option<Written<G::Buffer>> {
+        let payload_bytes = sealed.filling.used - BLOCK_HEADER_BYTES;
+        let length = block_bytes(payload_bytes);
+        let mut attempts_left = self.segments.plan().directories.len() + 1;
+        loop {
+            if let Err(error) = self.room_in_segment(length).await {
+                self.refuse(sealed, &error);
+                return None;
+            }
+            let (file, start, epoch) = {
+                let state = self.state.borrow();
+                let active = state.active.as_ref().expect("room_in_segment opened one");
+                (Rc::clone(&active.file), state.end, active.info.epoch)
+            };
+            let header = BlockHeader {
+                shard: self.shared.shard,
+                segment: start.segment,
+                epoch,
+                offset: start.offset,
+                sequence: start.sequence,
+                first_event: start.event,
+                event_count: as_u32(sealed.filling.event_count),
+                record_count: as_u32(sealed.filling.record_count),
+                payload_bytes: as_u32(payload_bytes),
+                block_bytes: as_u32(length),
+                chain: start.chain,
+                payload_crc: sealed.payload_crc,
+            };
+            let chain = header.encode(sealed.filling.buffer.bytes_mut());
+            let began = self.ground.now();
+            let (result, buffer) = file
+                .write_durable(sealed.filling.buffer, length, start.offset)
+                .await;
+            sealed.filling.buffer = buffer;
+            match result {
+                Ok(()) => {
+                    let now = self.ground.now();
+                    self.counters.flush(now - began, length, payload_bytes);
+                    let mut meters = self.meters.borrow_mut();
+                    meters.flush_latency.record_latency(now - began, now);
+                    meters.block_bytes.record_bytes(length as u64, now);
+                    let end = LogPosition {
+                        segment: start.segment,
+                        offset: start.offset + length as u64,
+                        sequence: start.sequence + 1,
+                        event: start.event + sealed.filling.event_count as u64,
+                        chain,
+                    };
+                    self.state.borrow_mut().end = end;
+                    return Some(Written { sealed, start, end });
+                }
+                Err(error) => {
+                    attempts_left -= 1;
+                    self.segment_failed(start, &error);
+                    if attempts_left == 0 {
+                        let path = self.segments.plan().directories[0].clone();
+                        let error = SegmentError::Device {
+                            path,
+                            operation: "writing",
+                            source: error,
+                        };
+                        self.refuse(sealed, &error);
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes sure the active segment has room for `length` bytes.
+    async fn room_in_segment(&self, length: usize) -> Result<(), SegmentError> {
+        loop {
+            let end = {
+                let state = self.state.borrow();
+                if let Some(active) = &state.active
+                    && state.end.offset + length as u64 <= active.info.bytes
+                {
+                    return Ok(());
+                }
+                state.end
+            };
+            let active = self.segments.open_next(end).await?;
+            self.activate(active);
+        }
+    }
+
+    /// The device refused a write. Whatever the segment holds past its last good block is unknown and
+    /// never looked at; nothing is written to this file again.
+    fn segment_failed(&self, start: LogPosition, error: &io::Error) {
+        self.counters.write_error.increment();
+        let active = self.state.borrow_mut().active.take();
+        let active = active.expect("a segment was being written");
+        tracing::error!(
+            "channel {}: writing {} at offset {} failed: {error}; the segment is closed for good, \
+             and the block goes to a fresh one",
+            self.admission.channel,
+            active.info.path.display(),
+            start.offset,
+        );
+        self.segments.failed(&active.info.path);
+    }
+
+    /// Nobody could store the block: its batches are FAILED, and their agents keep them.
+    fn refuse(&self, sealed: Sealed<G::Buffer>, error: &SegmentError) {
+        let channel = Rc::clone(&self.admission.channel);
+        let refusal = match error {
+            SegmentError::NoSpace {
+                directory,
+                free_bytes,
+                required_bytes,
+            } => PutError::NoSpace {
+                channel,
+                directory: directory.display().to_string(),
+                free_bytes: *free_bytes,
+                required_bytes: *required_bytes,
+            },
+            SegmentError::Device { .. } | SegmentError::Resting => {
+                let reason = Rc::new(io::Error::other(error.to_string()));
+                PutError::Device { channel, reason }
+            }
+        };
+        let event_count = sealed.filling.event_count as u64;
+        self.admission.usage.release(event_count, 0);
+        self.admission.counters.event_put_error.add(event_count);
+        sealed.filling.outcome.resolve(Err(refusal.clone()));
+        self.state.borrow_mut().refusal = Some(refusal);
+    }
+
+    /// A block is durable: the drain gets it, then its agents are answered.
+    fn announce(&self, written: Written<G::Buffer>) {
+        let Written {
+            sealed: Sealed { filling, .. },
+            start,
+            end,
+        } = written;
+        assert_eq!(end.sequence, start.sequence + 1, "one block");
+        self.counters.commit(self.ground.now() - filling.started_at);
+        let Filling {
+            buffer,
+            used,
+            event_count,
+            outcome,
+            ..
+        } = filling;
+        let block = (!self.shared.groups.is_empty()).then(|| {
+            let payload = if used < COPY_BELOW_BYTES {
+                bytes::Bytes::copy_from_slice(&buffer.bytes()[BLOCK_HEADER_BYTES..used])
+            } else {
+                buffer.share(used).slice(BLOCK_HEADER_BYTES..)
+            };
+            Block {
+                sequence: start.sequence,
+                first_event: start.event,
+                event_count: as_u32(event_count),
+                segment: start.segment,
+                offset: start.offset,
+                payload,
+            }
+        });
+        self.admission
+            .counters
+            .event_put_success
+            .add(event_count as u64);
+        self.shared.publish(block.as_ref(), end);
+        outcome.resolve(Ok(()));
+    }
+
+    /// Recycles released segments, keeps a spare one, watches the free space.
+    async fn keep_house(self: Rc<Self>) {
+        let mut retry_at = Duration::ZERO;
+        while !self.state.borrow().committer_ended {
+            self.ground.sleep(HOUSEKEEPING_EVERY).await;
+            for segment in self.shared.take_released() {
+                self.segments.recycle(segment).await;
+            }
+            if let Err(error) = self.segments.prepare_spare().await {
+                tracing::debug!(
+                    "channel {}: no spare segment: {error}",
+                    self.admission.channel
+                );
+            }
+            let now = self.ground.now();
+            {
+                let mut meters = self.meters.borrow_mut();
+                meters.flush_latency.publish(now);
+                meters.block_bytes.publish(now);
+            }
+            if now >= retry_at {
+                retry_at = now + RETRY_EVERY;
+                self.look_for_trouble();
+            }
+        }
+    }
+
+    /// Begins or ends the refusal of batches for want of space or of a healthy directory.
+    fn look_for_trouble(&self) {
+        let required_bytes = self.segments.plan().minimum_required_space;
+        let low = self
+            .segments
+            .least_free()
+            .filter(|(_, free)| *free < required_bytes);
+        let refusal = self.state.borrow().refusal.clone();
+        match (low, refusal) {
+            (Some((directory, free_bytes)), None) => {
+                let refusal = PutError::NoSpace {
+                    channel: Rc::clone(&self.admission.channel),
+                    directory: directory.display().to_string(),
+                    free_bytes,
+                    required_bytes,
+                };
+                tracing::error!("{refusal}; batches are answered FAILED until there is room");
+                self.state.borrow_mut().refusal = Some(refusal);
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+            (None, Some(_)) => {
+                // The committer owns the active segment, so it opens the new one.
+                self.state.borrow_mut().probe = true;
+                self.filled.notify_one();
+            }
+        }
+    }
+
+    /// Looks whether batches can be stored again.
+    async fn probe(&self) {
+        match self.room_in_segment(limits::BLOCK_BYTES).await {
+            Ok(()) => {
+                self.state.borrow_mut().refusal = None;
+                tracing::info!("channel {} takes batches again", self.admission.channel);
+            }
+            Err(error) => tracing::warn!("channel {}: {error}", self.admission.channel),
+        }
+    }
+}
+
+impl<B: WriteBuffer> Filling<B> {
+    fn new(buffer: B, now: Duration) -> Self {
+        Self {
+            buffer,
+            used: BLOCK_HEADER_BYTES,
+            event_count: 0,
+            record_count: 0,
+            started_at: now,
+            outcome: Rc::default(),
+        }
+    }
+}
+
+/// A part of a batch, cut at event boundaries.
+struct Part<'a> {
+    piece: [&'a [u8]; 1],
+    event_count: usize,
+}
+
+fn part_of<'a>(_batch: &Batch<'a>, piece: &'a [u8], event_count: usize) -> Part<'a> {
+    Part {
+        piece: [piece],
+        event_count,
+    }
+}
+
+impl Part<'_> {
+    fn as_batch<'b>(&'b self, batch: &'b Batch<'_>) -> Batch<'b> {
+        Batch {
+            pieces: &self.piece,
+            event_count: self.event_count,
+            overlay: batch.overlay,
+            arrival_ms: batch.arrival_ms,
+        }
+    }
+}
+
+/// Payload that fits a block of `bytes` on disk.
+const fn payload_bytes_max(bytes: usize) -> usize {
+    bytes - BLOCK_HEADER_BYTES
+}
+
+fn as_u32(value: usize) -> u32 {
+    u32::try_from(value).expect("blocks are smaller than 4 GiB")
+}

@@ -1,0 +1,262 @@
+//! Blocks of a shard's log for one consumer group: from memory while the group keeps up, from disk
+//! when it lags.
+//!
+//! Lives on the group's drain thread. A caught-up group never touches the disk. Both sources give the
+//! same blocks; the feed's `next_sequence` decides which one is due.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::header::SEGMENT_HEADER_BYTES;
+use super::reader::{Found, LogReader, Lost};
+use super::shared::{GroupLink, LogPosition, LogShared};
+use crate::channel::block::Block;
+use crate::channel::consumer::{DeliveredTo, Feed, Next, TakeError};
+use crate::metrics::WalCounters;
+use crate::reactor::Ground;
+
+/// Reads of one block that may fail before it is given up as damaged.
+const READ_ATTEMPTS_MAX: u32 = 5;
+
+/// One group's way through one shard's log.
+#[derive(Debug)]
+pub struct WalFeed<G: Ground> {
+    log: Arc<LogShared>,
+    link: Arc<GroupLink>,
+    start: DeliveredTo,
+    next_sequence: u64,
+    /// A block from memory that is not due yet: the disk has the ones before it.
+    held: Option<Block>,
+    disk: Rc<RefCell<Disk<G>>>,
+}
+
+/// The disk side, shared with a read under way.
+#[derive(Debug)]
+struct Disk<G: Ground> {
+    /// Taken while a read is under way.
+    reader: Option<LogReader<G, Arc<LogShared>>>,
+    failures: u32,
+    counters: Arc<WalCounters>,
+    channel: String,
+}
+
+impl<G: Ground> WalFeed<G> {
+    /// The feed of `link`'s group, from its cursor on.
+    #[must_use]
+    pub fn new(
+        ground: G,
+        channel: &str,
+        log: Arc<LogShared>,
+        link: Arc<GroupLink>,
+        start: DeliveredTo,
+        counters: Arc<WalCounters>,
+    ) -> Self {
+        let position = LogPosition {
+            segment: start.segment,
+            offset: start.offset,
+            sequence: start.block,
+            event: start.event,
+            chain: 0,
+        };
+        let reader = LogReader::new(ground, Arc::clone(&log), log.shard, position);
+        let disk = Disk {
+            reader: Some(reader),
+            failures: 0,
+            counters,
+            channel: channel.to_owned(),
+        };
+        let next_sequence = start.block;
+        Self {
+            log,
+            link,
+            start,
+            next_sequence,
+            held: None,
+            disk: Rc::new(RefCell::new(disk)),
+        }
+    }
+
+    /// The due block from memory.
+    fn from_memory(&mut self) -> Option<Block> {
+        while let Some(block) = self.held.take().or_else(|| self.link.pop()) {
+            if block.sequence == self.next_sequence {
+                return Some(block);
+            }
+            if block.sequence > self.next_sequence {
+                self.held = Some(block);
+                return None;
+            }
+            // The disk was faster.
+        }
+        None
+    }
+}
+
+impl<G: Ground> Feed for WalFeed<G> {
+    fn shard(&self) -> u32 {
+        self.log.shard
+    }
+
+    fn start(&self) -> DeliveredTo {
+        self.start
+    }
+
+    fn next(&mut self) -> Next {
+        // Read before looking into memory: what is durable by now has been offered by now.
+        let durable = self.log.durable_sequence();
+        if let Some(block) = self.from_memory() {
+            self.next_sequence += 1;
+            return Next::Block(block);
+        }
+        if self.next_sequence >= durable {
+            return Next::Empty;
+        }
+        // What the disk cannot give is lost up to here.
+        let (sequence, event) = match &self.held {
+            Some(held) => (held.sequence, held.first_event),
+            None => (durable, self.log.durable_event()),
+        };
+        let disk = Rc::clone(&self.disk);
+        let shard = self.log.shard;
+        let wanted = self.next_sequence;
+        Next::Fetch(Box::pin(read_back(disk, shard, wanted, sequence, event)))
+    }
+
+    fn opened(&mut self, sequence: u64) {
+        self.next_sequence = self.next_sequence.max(sequence + 1);
+    }
+
+    fn delivered(&mut self, cursor: DeliveredTo) {
+        self.log.delivered(&self.link, cursor);
+    }
+}
+
+/// Reads block `wanted`, or the first one behind damage.
+async fn read_back<G: Ground>(
+    disk: Rc<RefCell<Disk<G>>>,
+    shard: u32,
+    wanted: u64,
+    resume_sequence: u64,
+    resume_event: u64,
+) -> Result<Block, TakeError> {
+    let reader = disk.borrow_mut().reader.take();
+    let mut reader = Loan {
+        reader,
+        disk: Rc::clone(&disk),
+    };
+    let log = reader.get();
+    if log.position().sequence != wanted {
+        // The group read from memory in between: only the number is known.
+        log.seek(LogPosition {
+            sequence: wanted,
+            ..LogPosition::default()
+        });
+    }
+    let place = log.position();
+    let found = log.next().await;
+    let mut disk = disk.borrow_mut();
+    match found {
+        Ok(Found::Block { block, lost, .. }) => {
+            disk.failures = 0;
+            disk.counters.read_back_block.increment();
+            if let Some(lost) = lost {
+                disk.report(shard, lost);
+            }
+            Ok(block)
+        }
+        Ok(Found::End) => {
+            // Durable blocks that are not there, and nothing valid behind them.
+            disk.failures = 0;
+            let lost = Lost {
+                segment: place.segment,
+                offset: place.offset,
+                sequence: wanted,
+                blocks: resume_sequence - wanted,
+                events: resume_event.saturating_sub(place.event),
+            };
+            disk.report(shard, lost);
+            Ok(empty_block(resume_sequence, resume_event))
+        }
+        Err(error) => {
+            disk.failures += 1;
+            if disk.failures < READ_ATTEMPTS_MAX {
+                let (segment, offset) = (error.segment, error.offset);
+                let source = Arc::new(error.source);
+                return Err(TakeError::Read {
+                    shard,
+                    segment,
+                    offset,
+                    source,
+                });
+            }
+            tracing::error!(
+                "channel {}: {error}; given up after {READ_ATTEMPTS_MAX} attempts",
+                disk.channel
+            );
+            disk.failures = 0;
+            let lost = Lost {
+                segment: error.segment,
+                offset: error.offset,
+                sequence: wanted,
+                blocks: resume_sequence - wanted,
+                events: resume_event.saturating_sub(place.event),
+            };
+            disk.report(shard, lost);
+            Ok(empty_block(resume_sequence, resume_event))
+        }
+    }
+}
+
+/// Stands for blocks that are lost: it holds no event, and the next one follows it.
+fn empty_block(resume_sequence: u64, resume_event: u64) -> Block {
+    Block {
+        sequence: resume_sequence - 1,
+        first_event: resume_event,
+        event_count: 0,
+        segment: 0,
+        offset: SEGMENT_HEADER_BYTES,
+        payload: bytes::Bytes::new(),
+    }
+}
+
+impl<G: Ground> Disk<G> {
+    /// Damage is counted and named; what is not damaged goes on.
+    fn report(&self, shard: u32, lost: Lost) {
+        self.counters.lost_block.add(lost.blocks);
+        self.counters.lost_event.add(lost.events);
+        tracing::error!(
+            "channel {}: shard {shard}: {} blocks with {} events are damaged in segment {} from offset \
+             {} (block {}) and are not delivered; the files are kept until they are released. Look at \
+             the disk",
+            self.channel,
+            lost.blocks,
+            lost.events,
+            lost.segment,
+            lost.offset,
+            lost.sequence,
+        );
+    }
+}
+
+/// Puts the reader back when the read ends, or is dropped.
+struct Loan<G: Ground> {
+    reader: Option<LogReader<G, Arc<LogShared>>>,
+    disk: Rc<RefCell<Disk<G>>>,
+}
+
+impl<G: Ground> Loan<G> {
+    fn get(&mut self) -> &mut LogReader<G, Arc<LogShared>> {
+        self.reader
+            .as_mut()
+            .expect("the consumer has one read under way per shard")
+    }
+}
+
+impl<G: Ground> Drop for Loan<G> {
+    fn drop(&mut self) {
+        if let Ok(mut disk) = self.disk.try_borrow_mut() {
+            disk.reader = self.reader.take();
+        }
+    }
+}

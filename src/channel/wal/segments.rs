@@ -1,0 +1,400 @@
+//! The segment files of one shard: where the next one comes from, and where released ones go.
+//!
+//! Lives on the shard, used by its appender and its housekeeping. Files are fixed in size, written
+//! once before they are used and then recycled: writing into initialised extents changes no file
+//! system metadata, which doubled the speed of small flushes in the measurements this design rests on.
+//! A directory whose device failed is left alone for a while and then tried again.
+
+use std::cell::RefCell;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::shared::{LogPosition, SegmentInfo};
+use crate::limits;
+use crate::reactor::{DiskFile, Fill, Ground, WriteBuffer};
+
+/// A failed directory is tried again after this time.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Free segments kept for reuse; more are removed, so that a drained backlog gives its disk back.
+const SPARES_MAX: usize = 4;
+
+/// What decides where segments lie and how large they are.
+#[derive(Debug, Clone)]
+pub struct SegmentPlan {
+    /// Shard number.
+    pub shard: u32,
+    /// This shard's folder in each data directory.
+    pub directories: Vec<PathBuf>,
+    /// Size of a new segment.
+    pub segment_bytes: u64,
+    /// `minimumRequiredSpace`: left free on each data directory's file system.
+    pub minimum_required_space: u64,
+}
+
+/// Why there is no next segment.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    /// Creating one would leave less than `minimumRequiredSpace` free.
+    #[error("{directory}: only {free_bytes} bytes remaining, required {required_bytes} bytes")]
+    NoSpace {
+        /// The directory with the most room.
+        directory: PathBuf,
+        /// Free there.
+        free_bytes: u64,
+        /// What a new segment needs, with the reserve.
+        required_bytes: u64,
+    },
+    /// Every directory failed.
+    #[error("{path}: {operation} failed")]
+    Device {
+        /// File or directory.
+        path: PathBuf,
+        /// What was tried.
+        operation: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Every directory failed a short time ago and is left alone.
+    #[error("every data directory failed less than {} s ago", RETRY_AFTER.as_secs())]
+    Resting,
+}
+
+/// A segment open for appending.
+#[derive(Debug)]
+pub(super) struct ActiveSegment<F> {
+    pub(super) file: Rc<F>,
+    pub(super) info: SegmentInfo,
+}
+
+#[derive(Debug)]
+struct Directory {
+    path: PathBuf,
+    failed_at: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct State {
+    directories: Vec<Directory>,
+    /// Where to look first, so that segments spread over the disks.
+    turn: usize,
+    next_slot: u64,
+    next_segment: u64,
+    spares: Vec<PathBuf>,
+}
+
+/// Makes, recycles and removes one shard's segments.
+#[derive(Debug)]
+pub(super) struct Segments<G> {
+    ground: G,
+    plan: SegmentPlan,
+    state: RefCell<State>,
+}
+
+impl<G: Ground> Segments<G> {
+    /// `spares` are files that recovery found free; `next_segment` and `next_slot` are unused.
+    pub(super) fn new(
+        ground: G,
+        plan: SegmentPlan,
+        next_segment: u64,
+        next_slot: u64,
+        spares: Vec<PathBuf>,
+    ) -> Self {
+        let directories = plan.directories.iter();
+        let directories = directories
+            .map(|path| Directory {
+                path: path.clone(),
+                failed_at: None,
+            })
+            .collect();
+        let state = State {
+            directories,
+            turn: 0,
+            next_slot,
+            next_segment,
+            spares,
+        };
+        Self {
+            ground,
+            plan,
+            state: RefCell::new(state),
+        }
+    }
+
+    /// Opens the next segment for the block that will be written at `end`: a spare one, else a new
+    /// one that is only allocated, because somebody waits for it.
+    pub(super) async fn open_next(
+        &self,
+        end: LogPosition,
+    ) -> Result<ActiveSegment<G::File>, SegmentError> {
+        let mut last_error = SegmentError::Resting;
+        let directory_count = self.state.borrow().directories.len();
+        for _ in 0..=directory_count {
+            let spare = self.take_spare();
+            let recycled = spare.is_some();
+            let path = match spare {
+                Some(path) => path,
+                None => match self.place_for_new() {
+                    Ok(path) => path,
+                    Err(error) => {
+                        if !matches!(error, SegmentError::Resting) {
+                            last_error = error;
+                        }
+                        break;
+                    }
+                },
+            };
+            match self.begin(&path, recycled, end).await {
+                Ok(active) => return Ok(active),
+                Err(error) => {
+                    tracing::error!(
+                        "segment {}: {error}; the next data directory is tried",
+                        path.display()
+                    );
+                    self.failed(&path);
+                    last_error = SegmentError::Device {
+                        path,
+                        operation: "opening",
+                        source: error,
+                    };
+                }
+            }
+        }
+        Err(last_error)
+    }
+
+    async fn begin(
+        &self,
+        path: &Path,
+        recycled: bool,
+        end: LogPosition,
+    ) -> io::Result<ActiveSegment<G::File>> {
+        let file = match recycled {
+            true => self.ground.open(path).await?,
+            false => {
+                self.ground
+                    .create(path, self.plan.segment_bytes, Fill::Allocated)
+                    .await?
+            }
+        };
+        let bytes = file.size().await?;
+        if bytes < limits::SEGMENT_BYTES_MIN {
+            // A crash cut its creation short, or somebody else made it.
+            return Err(io::Error::other(format!(
+                "a segment of {bytes} bytes is too short"
+            )));
+        }
+        let segment = self.state.borrow().next_segment;
+        self.state.borrow_mut().next_segment += 1;
+        let header = SegmentHeader {
+            shard: self.plan.shard,
+            segment,
+            epoch: self.ground.random(),
+            segment_bytes: bytes,
+            first_sequence: end.sequence,
+            first_event: end.event,
+            chain: end.chain,
+        };
+        write_header(&self.ground, &file, Some(header)).await?;
+        let info = SegmentInfo {
+            id: segment,
+            epoch: header.epoch,
+            path: path.to_path_buf(),
+            bytes,
+            first_sequence: end.sequence,
+            first_event: end.event,
+        };
+        Ok(ActiveSegment {
+            file: Rc::new(file),
+            info,
+        })
+    }
+
+    /// The device under `path` failed: its directory rests, and its spares are not used.
+    pub(super) fn failed(&self, path: &Path) {
+        let now = self.ground.now();
+        let mut state = self.state.borrow_mut();
+        for directory in &mut state.directories {
+            if path.starts_with(&directory.path) {
+                directory.failed_at = Some(now);
+            }
+        }
+    }
+
+    fn take_spare(&self) -> Option<PathBuf> {
+        let now = self.ground.now();
+        let mut state = self.state.borrow_mut();
+        let State {
+            directories,
+            spares,
+            ..
+        } = &mut *state;
+        let healthy = |path: &PathBuf| {
+            directories
+                .iter()
+                .all(|dir| !dir.rests(now) || !path.starts_with(&dir.path))
+        };
+        let at = spares.iter().position(healthy)?;
+        Some(spares.remove(at))
+    }
+
+    /// A path for a new segment, in the next healthy directory that has room.
+    fn place_for_new(&self) -> Result<PathBuf, SegmentError> {
+        let now = self.ground.now();
+        let required_bytes = self.plan.segment_bytes + self.plan.minimum_required_space;
+        let mut roomiest: Option<(u64, PathBuf)> = None;
+        let count = self.state.borrow().directories.len();
+        for _ in 0..count {
+            let directory = {
+                let mut state = self.state.borrow_mut();
+                let turn = state.turn % count;
+                state.turn += 1;
+                let directory = &state.directories[turn];
+                if directory.rests(now) {
+                    continue;
+                }
+                directory.path.clone()
+            };
+            match self.ground.free_bytes(&directory) {
+                Ok(free_bytes) if free_bytes >= required_bytes => {
+                    let mut state = self.state.borrow_mut();
+                    let slot = state.next_slot;
+                    state.next_slot += 1;
+                    return Ok(directory.join(segment_file_name(slot)));
+                }
+                Ok(free_bytes) => {
+                    if roomiest.as_ref().is_none_or(|(most, _)| free_bytes > *most) {
+                        roomiest = Some((free_bytes, directory));
+                    }
+                }
+                Err(error) => {
+                    tracing::error!("data directory {}: {error}", directory.display());
+                    self.failed(&directory);
+                }
+            }
+        }
+        Err(
+            roomiest.map_or(SegmentError::Resting, |(free_bytes, directory)| {
+                SegmentError::NoSpace {
+                    directory,
+                    free_bytes,
+                    required_bytes,
+                }
+            }),
+        )
+    }
+
+    /// Makes a written spare if there is none, so that the next roll finds one.
+    pub(super) async fn prepare_spare(&self) -> Result<(), SegmentError> {
+        if !self.state.borrow().spares.is_empty() {
+            return Ok(());
+        }
+        let path = self.place_for_new()?;
+        let created = self
+            .ground
+            .create(&path, self.plan.segment_bytes, Fill::Written)
+            .await;
+        match created {
+            Ok(file) => {
+                drop(file);
+                self.state.borrow_mut().spares.push(path);
+                Ok(())
+            }
+            Err(source) => {
+                self.failed(&path);
+                Err(SegmentError::Device {
+                    path,
+                    operation: "writing zeros",
+                    source,
+                })
+            }
+        }
+    }
+
+    /// Takes back a segment whose every block is released. Its header is blanked, so that a restart
+    /// without a checkpoint does not deliver its events once more.
+    pub(super) async fn recycle(&self, segment: SegmentInfo) {
+        let fits = segment.bytes == self.plan.segment_bytes;
+        if !fits || self.state.borrow().spares.len() >= SPARES_MAX {
+            if let Err(error) = self.ground.remove(&segment.path).await {
+                tracing::warn!(
+                    "segment {}: cannot be removed: {error}",
+                    segment.path.display()
+                );
+            }
+            return;
+        }
+        let blanked = async {
+            let file = self.ground.open(&segment.path).await?;
+            write_header(&self.ground, &file, None).await
+        };
+        match blanked.await {
+            Ok(()) => self.state.borrow_mut().spares.push(segment.path),
+            Err(error) => {
+                tracing::error!(
+                    "segment {}: {error}; it is not used again",
+                    segment.path.display()
+                );
+                self.failed(&segment.path);
+            }
+        }
+    }
+
+    /// Free bytes of the fullest healthy data directory, with its path.
+    pub(super) fn least_free(&self) -> Option<(PathBuf, u64)> {
+        let state = self.state.borrow();
+        let free = state.directories.iter().filter_map(|directory| {
+            Some((
+                directory.path.clone(),
+                self.ground.free_bytes(&directory.path).ok()?,
+            ))
+        });
+        free.min_by_key(|(_, free)| *free)
+    }
+
+    pub(super) fn plan(&self) -> &SegmentPlan {
+        &self.plan
+    }
+}
+
+impl Directory {
+    fn rests(&self, now: Duration) -> bool {
+        self.failed_at
+            .is_some_and(|failed_at| now < failed_at + RETRY_AFTER)
+    }
+}
+
+/// Writes a segment's header block, or zeros in its place.
+async fn write_header<G: Ground>(
+    ground: &G,
+    file: &G::File,
+    header: Option<SegmentHeader>,
+) -> io::Result<()> {
+    let length = usize::try_from(SEGMENT_HEADER_BYTES).expect("one sector");
+    let mut buffer = ground.buffer(length);
+    buffer.bytes_mut()[..length].fill(0);
+    if let Some(header) = header {
+        header.encode(buffer.bytes_mut());
+    }
+    let (result, _buffer) = file.write_durable(buffer, length, 0).await;
+    result
+}
+
+/// The name of a segment file. The slot is the file's, not the log's: a recycled file keeps it.
+#[must_use]
+pub fn segment_file_name(slot: u64) -> String {
+    format!("segment-{slot:08}.wal")
+}
+
+/// The slot in a segment file's name.
+#[must_use]
+pub fn slot_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_prefix("segment-")?
+        .strip_suffix(".wal")?
+        .parse()
+        .ok()
+}

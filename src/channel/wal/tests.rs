@@ -1,0 +1,244 @@
+//! The log on a real disk: one glommio shard appends, recovery and readers find it again.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::*;
+use crate::channel::{Consumer, Put};
+use crate::config::FileChannelConfig;
+use crate::event::{Batch, Overlay, encode_event};
+use crate::limits;
+use crate::metrics::{ChannelCounters, Distribution, Quantity};
+use crate::reactor::{DrainWorld, ShardWorld};
+
+fn on_shard<T: Send + 'static, F: Future<Output = T> + 'static>(
+    work: impl FnOnce(ShardWorld) -> F + Send + 'static,
+) -> T {
+    glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound)
+        .spawn(move || work(ShardWorld::new()))
+        .unwrap()
+        .join()
+        .unwrap()
+}
+
+fn plan(directory: &Path) -> WalPlan {
+    WalPlan {
+        channel: "c1".to_owned(),
+        file: FileChannelConfig {
+            checkpoint_dir: directory.join("checkpoint"),
+            data_dirs: vec![directory.join("data")],
+            checkpoint_interval: Duration::from_secs(30),
+            segment_bytes: limits::SEGMENT_BYTES_MIN,
+            minimum_required_space: 0,
+            capacity_bytes: None,
+        },
+        transaction_capacity: 100_000,
+        keep_alive: Duration::from_millis(50),
+        usage: Arc::new(Usage::new(1_000_000, u64::MAX)),
+        checkpoint: Arc::new(None),
+        groups: vec![(String::new(), Arc::new(Notify::new()))],
+        checkpoint_due: Arc::new(Notify::new()),
+    }
+}
+
+fn meters() -> AppendMeters {
+    AppendMeters {
+        puts: Arc::default(),
+        flush_latency: Arc::new(Distribution::new(Quantity::Latency)).recorder(),
+        block_bytes: Arc::new(Distribution::new(Quantity::Bytes)).recorder(),
+    }
+}
+
+fn encoded(first: u64, count: u64, body_bytes: usize) -> Vec<u8> {
+    let mut events = Vec::new();
+    for number in first..first + count {
+        let mut body = number.to_string().into_bytes();
+        body.resize(body.len().max(body_bytes), b'.');
+        encode_event(&mut events, &std::collections::BTreeMap::new(), &body);
+    }
+    events
+}
+
+fn number_in(body: &[u8]) -> u64 {
+    let digits = body.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&body[..digits])
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+async fn put(appender: &Appender<ShardWorld>, first: u64, count: u64, body_bytes: usize) {
+    let events = encoded(first, count, body_bytes);
+    let overlay = Overlay::default();
+    let batch = Batch {
+        pieces: &[&events],
+        event_count: usize::try_from(count).unwrap(),
+        overlay: &overlay,
+        arrival_ms: 7,
+    };
+    appender.put(&batch).await.unwrap().await.unwrap();
+}
+
+/// Appends `batches` of `count` events and stops in order, or just drops everything.
+fn append(plan: &WalPlan, first: u64, batches: u64, count: u64, body_bytes: usize) {
+    let plan = plan.clone();
+    on_shard(move |world| async move {
+        let (_log, appender) = open_shard(world, 0, &plan, Some(meters()), |_, _| {})
+            .await
+            .unwrap();
+        let appender = appender.unwrap();
+        for batch in 0..batches {
+            put(&appender, first + batch * count, count, body_bytes).await;
+        }
+        appender.close().await;
+    });
+}
+
+/// Delivers everything, and returns the numbers found.
+fn drain(plan: &WalPlan, take_max: usize, commit: bool) -> Vec<u64> {
+    let (logs, plan) = {
+        let shard_plan = plan.clone();
+        let log = on_shard(move |world| async move {
+            open_shard(world, 0, &shard_plan, None, |_, _| {})
+                .await
+                .unwrap()
+                .0
+        });
+        (log, plan.clone())
+    };
+    tokio_uring::start(async move {
+        let world = DrainWorld::default();
+        let link = Arc::clone(&logs.shared.groups[0]);
+        let more = Arc::clone(&link.more);
+        let feed = WalFeed::new(
+            world.clone(),
+            "c1",
+            Arc::clone(&logs.shared),
+            link,
+            logs.cursors[0].1,
+            Arc::clone(&logs.counters),
+        );
+        let consumer = Consumer::new(vec![Box::new(feed)], more);
+        let mut numbers = Vec::new();
+        let mut taken = Vec::new();
+        while let Some(transaction) = consumer.take(take_max).await.unwrap() {
+            numbers.extend(
+                transaction
+                    .iter()
+                    .map(|event| number_in(event.unwrap().body())),
+            );
+            taken.push(transaction);
+        }
+        for transaction in taken {
+            if commit {
+                transaction.commit();
+            }
+        }
+        let mut writer = CheckpointWriter::new(
+            world.clone(),
+            plan.file.checkpoint_dir.clone(),
+            "c1".to_owned(),
+            Duration::from_secs(30),
+            vec![Arc::clone(&logs.shared)],
+            Checkpoint {
+                generation: 0,
+                shards: vec![logs.entry.clone()],
+            },
+            Arc::new(ChannelCounters::default()),
+        );
+        std::fs::create_dir_all(&plan.file.checkpoint_dir).unwrap();
+        writer.write_if_moved().await;
+        numbers
+    })
+}
+
+fn with_checkpoint(plan: &WalPlan) -> WalPlan {
+    let directory = plan.file.checkpoint_dir.clone();
+    let checkpoint =
+        tokio_uring::start(
+            async move { Checkpoint::load(&DrainWorld::default(), &directory).await },
+        );
+    WalPlan {
+        checkpoint: Arc::new(checkpoint),
+        usage: Arc::new(Usage::new(1_000_000, u64::MAX)),
+        ..plan.clone()
+    }
+}
+
+#[test]
+fn what_was_appended_is_found_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = plan(directory.path());
+    append(&plan, 0, 20, 10, 100);
+    assert_eq!(
+        drain(&with_checkpoint(&plan), 7, false),
+        (0..200).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn the_log_goes_on_over_segments_and_restarts() {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = plan(directory.path());
+    // 12 MiB in segments of 4 MiB, in three lives.
+    append(&plan, 0, 4, 1000, 1000);
+    append(&with_checkpoint(&plan), 4000, 4, 1000, 1000);
+    append(&with_checkpoint(&plan), 8000, 4, 1000, 1000);
+    assert_eq!(
+        drain(&with_checkpoint(&plan), 1000, false),
+        (0..12_000).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn what_was_delivered_is_not_delivered_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = plan(directory.path());
+    append(&plan, 0, 10, 10, 100);
+    assert_eq!(drain(&with_checkpoint(&plan), 30, true).len(), 100);
+    append(&with_checkpoint(&plan), 100, 1, 5, 100);
+    assert_eq!(
+        drain(&with_checkpoint(&plan), 30, true),
+        (100..105).collect::<Vec<_>>()
+    );
+    assert_eq!(drain(&with_checkpoint(&plan), 30, true), Vec::<u64>::new());
+}
+
+#[test]
+fn a_batch_larger_than_a_block_is_cut_and_kept_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = WalPlan {
+        file: FileChannelConfig {
+            segment_bytes: 64 << 20,
+            ..plan(directory.path()).file
+        },
+        ..plan(directory.path())
+    };
+    append(&plan, 0, 1, 7, 1_000_000);
+    append(&with_checkpoint(&plan), 7, 1, 1, 5_000_000);
+    assert_eq!(
+        drain(&with_checkpoint(&plan), 100, false),
+        (0..8).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_torn_tail_ends_the_log_and_a_damaged_middle_costs_its_block_only() {
+    use std::os::unix::fs::FileExt;
+    let directory = tempfile::tempdir().unwrap();
+    let plan = plan(directory.path());
+    append(&plan, 0, 10, 10, 1000);
+    let path = shard_folder(&plan.file.data_dirs[0], 0).join(segment_file_name(0));
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    // Ten blocks of 12 KiB from offset 4096: flip a byte in the fourth and in the last.
+    file.write_all_at(&[0xff], 4096 + 3 * 12_288 + 5000)
+        .unwrap();
+    file.write_all_at(&[0xff], 4096 + 9 * 12_288 + 5000)
+        .unwrap();
+    let found = drain(&with_checkpoint(&plan), 10, false);
+    let expected: Vec<u64> = (0..30).chain(40..90).collect();
+    assert_eq!(found, expected);
+}

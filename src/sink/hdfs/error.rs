@@ -1,0 +1,82 @@
+//! Why a file system did not do what it was asked.
+
+use std::time::Duration;
+
+/// One failed call, with the path it was for. All of them roll the batch back; the sink tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum FileSystemError {
+    /// No answer within `hdfs.callTimeout`.
+    #[error("{operation} {path}: no answer within {} ms (hdfs.callTimeout)", .limit.as_millis())]
+    Timeout {
+        /// What was asked.
+        operation: &'static str,
+        /// For which path.
+        path: String,
+        /// How long we waited.
+        limit: Duration,
+    },
+    /// HDFS refused or could not be reached.
+    #[error("{operation} {path}: {source}")]
+    Hdfs {
+        /// What was asked.
+        operation: &'static str,
+        /// For which path.
+        path: String,
+        /// What HDFS or the network said.
+        #[source]
+        source: Box<hdfs_native::HdfsError>,
+    },
+    /// The local file system refused.
+    #[error("{operation} {path}: {source}")]
+    Local {
+        /// What was asked.
+        operation: &'static str,
+        /// For which path.
+        path: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A path on a file system we do not write to.
+    #[error(
+        "hdfs.path {path}: file systems of scheme '{scheme}' are not supported; \
+         use hdfs://, viewfs:// or file://"
+    )]
+    Scheme {
+        /// The path as configured.
+        path: String,
+        /// Its scheme.
+        scheme: String,
+    },
+    /// A setting that cannot be used.
+    #[error("{0}")]
+    Setting(String),
+}
+
+impl FileSystemError {
+    /// Whether the path exists already, so that another name will do.
+    pub(crate) fn is_already_exists(&self) -> bool {
+        use hdfs_native::HdfsError::{AlreadyExists, RPCError};
+        match self {
+            Self::Hdfs { source, .. } => match source.as_ref() {
+                RPCError(class, _) => class.ends_with("FileAlreadyExistsException"),
+                other => matches!(other, AlreadyExists(_)),
+            },
+            Self::Local { source, .. } => source.kind() == std::io::ErrorKind::AlreadyExists,
+            Self::Timeout { .. } | Self::Scheme { .. } | Self::Setting(_) => false,
+        }
+    }
+
+    /// Whether the path does not exist.
+    pub(crate) fn is_not_found(&self) -> bool {
+        use hdfs_native::HdfsError::{FileNotFound, RPCError};
+        match self {
+            Self::Hdfs { source, .. } => match source.as_ref() {
+                RPCError(class, _) => class.ends_with("FileNotFoundException"),
+                other => matches!(other, FileNotFound(_)),
+            },
+            Self::Local { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            Self::Timeout { .. } | Self::Scheme { .. } | Self::Setting(_) => false,
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Runs a sink until it is told to stop: Flume's sink runner.
+//!
+//! One runner is one task on a drain thread; it owns its processor and with it the sinks. A sink is
+//! never given up: whatever it returns, it is called again.
+//!
+//! Where Flume's runner polls an empty channel every one to five seconds, this one sleeps until the
+//! channel has events or the sink's next timer is due, so an idle collector is idle.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::{error, info, warn};
+
+use super::backoff::Backoff;
+use super::default::SinkProcessor;
+use crate::channel::Consumer;
+use crate::sink::{SinkError, Status};
+
+/// How long after a failed start the next is tried, as Flume's supervisor does.
+const START_RETRY: Duration = Duration::from_secs(3);
+/// A busy sink's timers are looked at this often.
+const TICK_INTERVAL_MAX: Duration = Duration::from_secs(1);
+
+/// Drives one processor.
+#[derive(Debug)]
+pub struct SinkRunner<P> {
+    processor: P,
+    consumer: Consumer,
+    stop: watch::Receiver<bool>,
+    stop_deadline: Duration,
+    backoff: Backoff,
+    next_tick: Instant,
+}
+
+/// What the runner does after a call of the processor.
+enum Turn {
+    /// Call again at once.
+    Again,
+    /// Wait for events, or for the sink's timer.
+    Idle,
+    /// Wait this long: the target failed.
+    Wait(Duration),
+    /// The stop signal came.
+    Stop,
+}
+
+impl<P: SinkProcessor> SinkRunner<P> {
+    /// A runner that ends once `stop` holds true (or its sender is gone). The call under way then has
+    /// `stop_deadline` to finish; what it has not delivered goes back to the channel.
+    #[must_use]
+    pub fn new(
+        processor: P,
+        consumer: Consumer,
+        stop: watch::Receiver<bool>,
+        stop_deadline: Duration,
+    ) -> Self {
+        Self {
+            processor,
+            consumer,
+            stop,
+            stop_deadline,
+            backoff: Backoff::default(),
+            next_tick: Instant::now(),
+        }
+    }
+
+    /// Starts the sink, runs it, stops it. Returns after the sink has stopped.
+    pub async fn run(mut self) {
+        let started = self.start().await;
+        while started {
+            match self.turn().await {
+                Turn::Again => tokio::task::yield_now().await,
+                Turn::Idle => self.idle().await,
+                Turn::Wait(duration) => {
+                    tokio::select! {
+                        () = sleep(duration) => {}
+                        () = stopped(&mut self.stop) => {}
+                    }
+                }
+                Turn::Stop => break,
+            }
+        }
+        if timeout(self.stop_deadline, self.processor.stop())
+            .await
+            .is_err()
+        {
+            warn!(
+                thread = P::THREAD,
+                "Sink {} did not stop within {} ms; what it had not delivered stays in the channel",
+                self.names(),
+                self.stop_deadline.as_millis()
+            );
+        }
+        self.announce("stopped");
+    }
+
+    /// Tries until the sink has started; false if the stop signal came first.
+    async fn start(&mut self) -> bool {
+        for name in self.processor.sink_names() {
+            info!("Starting Sink {name}");
+        }
+        loop {
+            let outcome = tokio::select! {
+                biased;
+                () = stopped(&mut self.stop) => return false,
+                outcome = self.processor.start() => outcome,
+            };
+            let Err(failure) = outcome else {
+                self.announce("started");
+                return true;
+            };
+            error!(
+                thread = P::THREAD,
+                "Unable to start sink {} - Exception follows.{}",
+                self.names(),
+                chain(&failure)
+            );
+            tokio::select! {
+                () = sleep(START_RETRY) => {}
+                () = stopped(&mut self.stop) => return false,
+            }
+        }
+    }
+
+    async fn turn(&mut self) -> Turn {
+        if *self.stop.borrow() {
+            return Turn::Stop;
+        }
+        let outcome = self.process().await;
+        let turn = match outcome {
+            None => return Turn::Stop,
+            Some(Ok(Status::Ready)) => {
+                self.backoff.reset();
+                Turn::Again
+            }
+            Some(Ok(Status::Backoff)) => {
+                self.backoff.reset();
+                Turn::Idle
+            }
+            Some(Ok(Status::Failed)) => Turn::Wait(self.backoff.after_failure()),
+            Some(Err(failure)) => {
+                report(P::THREAD, &failure);
+                Turn::Wait(self.backoff.after_error())
+            }
+        };
+        // An idle runner looks at the timers before it sleeps.
+        if !matches!(turn, Turn::Idle) && self.next_tick <= Instant::now() {
+            self.tick().await;
+        }
+        turn
+    }
+
+    /// One call of the processor; none if the stop signal came. The call that is under way then may
+    /// finish within the deadline.
+    async fn process(&mut self) -> Option<Result<Status, SinkError>> {
+        let mut call = pin!(self.processor.process(&self.consumer));
+        tokio::select! {
+            biased;
+            outcome = &mut call => return Some(outcome),
+            () = stopped(&mut self.stop) => {}
+        }
+        match timeout(self.stop_deadline, call).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(failure)) => report(P::THREAD, &failure),
+            Err(_) => warn!(
+                thread = P::THREAD,
+                "A transaction was still under way {} ms after the stop signal; its events stay in \
+                 the channel",
+                self.stop_deadline.as_millis()
+            ),
+        }
+        None
+    }
+
+    async fn tick(&mut self) {
+        let wanted = self.processor.tick().await.unwrap_or(TICK_INTERVAL_MAX);
+        self.next_tick = Instant::now() + wanted.min(TICK_INTERVAL_MAX);
+    }
+
+    /// Waits for events, the stop signal or the sink's timer.
+    async fn idle(&mut self) {
+        loop {
+            let wanted = self.processor.tick().await;
+            let deadline = wanted.map(|wanted| Instant::now() + wanted);
+            let timer = async {
+                match deadline {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.consumer.wait() => return,
+                () = stopped(&mut self.stop) => return,
+                () = timer => {}
+            }
+        }
+    }
+
+    fn names(&self) -> String {
+        self.processor.sink_names().join(", ")
+    }
+
+    fn announce(&self, what: &str) {
+        for name in self.processor.sink_names() {
+            info!("Component type: SINK, name: {name} {what}");
+        }
+    }
+}
+
+/// Returns once the stop signal has come.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone: nobody could stop us any more, so stop now.
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+fn report(thread: &'static str, failure: &SinkError) {
+    error!(
+        thread,
+        "Unable to deliver event. Exception follows.{}",
+        chain(failure)
+    );
+}
+
+/// The error and its causes, one a line, as a Java trace names them.
+fn chain(failure: &SinkError) -> String {
+    let mut text = format!("\n{failure}");
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        write!(text, "\nCaused by: {error}").expect("writing to a String cannot fail");
+        cause = error.source();
+    }
+    text
+}

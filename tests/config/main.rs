@@ -1,0 +1,9 @@
+//! Configurations and what is said about them.
+//!
+//! `bad/`, `agents/` and `collectors/` hold configurations, each beside the findings it must give, as
+//! they are printed. `UPDATE_GOLDEN=1` writes the findings anew; read the difference before it is committed.
+
+mod golden;
+mod grammar;
+mod reference;
+mod rules;
