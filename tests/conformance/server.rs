@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::support::{FlumeAgent, FlumenProcess, Scratch, file_roll, free_port, wait_until};
+use crate::support::{Collector, Scratch, file_roll, free_port, wait_until};
 
 /// Which program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +30,7 @@ pub struct Server {
     bodies: PathBuf,
     headers: PathBuf,
     _scratch: Scratch,
-    _flume: Option<FlumeAgent>,
-    _flumen: Option<FlumenProcess>,
+    _collector: Collector,
 }
 
 /// Flume, started at the first call.
@@ -65,8 +64,10 @@ impl Server {
             bodies,
             headers,
             _scratch: scratch,
-            _flume: (kind == Kind::Flume).then(|| FlumeAgent::start(&conf, "a")),
-            _flumen: (kind == Kind::Flumen).then(|| FlumenProcess::start(&conf, "a")),
+            _collector: match kind {
+                Kind::Flume => Collector::flume(&conf, "a"),
+                Kind::Flumen => Collector::subject(&conf, "a"),
+            },
         }
     }
 

@@ -79,7 +79,7 @@ fn nothing_is_lost_when_the_active_namenode_changes_in_mid_write() {
 
 fn show(pair: &mut HdfsHaPair, oracle: &mut Oracle) {
     oracle.forget_arrivals();
-    for file in pair.client().list("/failover") {
-        show_text(&pair.client().read(&file.path), oracle);
+    for bytes in pair.client().read_all("/failover") {
+        show_text(&bytes, oracle);
     }
 }

@@ -127,7 +127,7 @@ fn hdfs_is_killed_and_comes_back() {
 
 fn show(hdfs: &mut Hdfs, oracle: &mut Oracle) {
     oracle.forget_arrivals();
-    for file in hdfs.client().list("/outage") {
-        super::hdfs_failover::show_text(&hdfs.client().read(&file.path), oracle);
+    for bytes in hdfs.client().read_all("/outage") {
+        super::hdfs_failover::show_text(&bytes, oracle);
     }
 }
