@@ -123,6 +123,7 @@ async fn run(job: DrainJob) {
     }
     // The main thread may have given up already; then the stop signal follows.
     job.started.send(()).ok();
+    drop(job.started);
     let beats = tokio_uring::spawn(async move {
         loop {
             heartbeat.beat();

@@ -311,8 +311,13 @@ impl Agent {
             self.drains.push(drain);
         }
         drop(started);
-        // A drain thread that dies says so by dropping its sender.
-        while all_started.recv().is_ok() {}
+        for _ in &self.drains {
+            // A drain thread that dies drops its sender.
+            if all_started.recv().is_err() {
+                let source = std::io::Error::other("it ended at once");
+                return Err(StartError::System { what: "starting a drain thread", source });
+            }
+        }
         Ok(())
     }
 

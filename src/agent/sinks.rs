@@ -59,7 +59,8 @@ pub(super) async fn run_sink(
         }
         SinkKind::Hdfs(hdfs) => {
             let outside = Outside::of(&ground.world);
-            let state_dir = ground.state_dirs.get(&config.channel).cloned();
+            let state_dir = ground.state_dirs.get(&config.channel);
+            let state_dir = state_dir.map(|directory| directory.join("sinks").join(&name));
             match HdfsSink::new(*hdfs, state_dir, counters, outside) {
                 Ok(sink) => drive(&name, sink, consumer, ground).await,
                 // The configuration was checked; what is left is a client that cannot be made here.
