@@ -302,9 +302,6 @@ impl Agent {
                 jobs[thread].checkpoints.push(job);
             }
         }
-        for sink in &self.config.sinks {
-            tracing::info!("Starting Sink {}", sink.name);
-        }
         for job in jobs {
             let drain = drain::spawn(job)
                 .map_err(|source| StartError::System { what: "starting a drain thread", source })?;
