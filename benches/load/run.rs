@@ -264,6 +264,9 @@ fn report(
         report["server_system_s"] = json!(system);
         report["server_cpu_us_per_event"] = json!((user + system) * 1e6 / acked.max(1.0));
     }
+    if let (Some(before), Some(after)) = (before.written_bytes, after.written_bytes) {
+        report["server_written_bytes_per_s"] = json!(((after - before) as f64 / seconds).round());
+    }
     if let Some((now, peak)) = options
         .server_pid
         .and_then(|pid| process::resident_kib(&pid.to_string()))

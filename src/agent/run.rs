@@ -29,7 +29,7 @@ use crate::config::{
 };
 use crate::metrics::{self, Registry, lifecycle};
 use crate::reactor::{Clock, DrainWorld};
-use crate::source::avro::Placement;
+use crate::source::avro::{IpFilter, Placement};
 
 /// From the stop signal to the end of the process.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
@@ -158,15 +158,15 @@ impl Agent {
         health.enter(Phase::Recovering);
         let (stage, stage_seen) = watch::channel(Stage::Recover);
         let (report, reports) = mpsc::channel();
-        let placement: BTreeMap<String, Arc<Placement>> = config
-            .sources
-            .iter()
-            .map(|source| {
-                let SourceKind::Avro(avro) = &source.kind;
-                let limits = avro.limits;
-                (source.name.clone(), Arc::new(Placement::new(shard_count, limits)))
-            })
-            .collect();
+        let mut placement = BTreeMap::new();
+        for source in &config.sources {
+            let SourceKind::Avro(avro) = &source.kind;
+            let filter = IpFilter::new(&avro.ip_filter).map_err(|error| {
+                StartError::Property(format!("source {}: ipFilterRules: {error}", source.name))
+            })?;
+            let placed = Placement::new(shard_count, filter, &avro.limits);
+            placement.insert(source.name.clone(), placed);
+        }
         for parts in &mut channels {
             parts.make_memory(shard_count);
         }
@@ -174,7 +174,6 @@ impl Agent {
         for (index, core) in topology.shards.iter().enumerate() {
             let job = ShardJob {
                 index,
-                shard_count,
                 core: *core,
                 channels: channels
                     .iter()

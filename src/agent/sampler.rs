@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use crate::channel::wal::{LogShared, WalCounters};
-use crate::metrics::Registry;
+use crate::channel::wal::LogShared;
+use crate::metrics::{Registry, WalCounters};
 
 /// One channel's logs.
 #[derive(Debug)]

@@ -19,7 +19,9 @@ use crate::channel::{MemoryPut, PutError};
 use crate::config::{SourceConfig, SourceKind};
 use crate::metrics::Registry;
 use crate::reactor::{Ground, ShardWorld};
-use crate::source::avro::Placement;
+use crate::interceptor::Chain;
+use crate::selector::Replicating;
+use crate::source::avro::{AvroSource, Placement, Stop};
 
 /// Memory registered with a shard's ring: block buffers come from here while they last.
 const RING_MEMORY_BYTES: usize = 48 << 20;
@@ -63,7 +65,6 @@ pub(super) enum ChannelJob {
 #[derive(Debug)]
 pub(super) struct ShardJob {
     pub(super) index: usize,
-    pub(super) shard_count: usize,
     pub(super) core: Option<usize>,
     pub(super) channels: Vec<ChannelJob>,
     pub(super) sources: Vec<SourceConfig>,
@@ -125,6 +126,61 @@ async fn run(mut job: ShardJob) {
 async fn reached(stages: &mut watch::Receiver<Stage>, stage: Stage) -> Stage {
     // A main thread that is gone means the end.
     stages.wait_for(|now| *now >= stage).await.map_or(Stage::Close, |now| *now)
+}
+
+/// Starts this shard's part of every source; returns when all are stopped.
+async fn serve(world: &ShardWorld, puts: &[NamedPut], job: &mut ShardJob) {
+    let stop = Stop::default();
+    let mut serving = Vec::new();
+    for source in &job.sources {
+        let listening = source_of(world, puts, job, source, &stop).listen();
+        match listening {
+            Ok(listening) => serving.push(glommio::spawn_local(listening.serve())),
+            Err(error) => {
+                let (shard, text) = (job.index, chain_of(&error));
+                tell(&job.report, Report::Failed { shard, text, exit_code: 78 });
+            }
+        }
+    }
+    tell(&job.report, Report::Serving);
+    reached(&mut job.stage, Stage::StopSources).await;
+    stop.stop();
+    for source in serving {
+        source.await;
+    }
+    tell(&job.report, Report::SourcesStopped);
+}
+
+fn source_of(
+    world: &ShardWorld,
+    puts: &[NamedPut],
+    job: &ShardJob,
+    source: &SourceConfig,
+    stop: &Stop,
+) -> AvroSource<ShardWorld, ChannelPut<ShardWorld>> {
+    let SourceKind::Avro(config) = &source.kind;
+    let channels = |names: &[String]| {
+        let put = |name: &String| {
+            let found = puts.iter().find(|(known, _)| **known == **name);
+            let (_, put) = found.expect("the configuration names channels that exist");
+            Rc::new(put.clone())
+        };
+        names.iter().map(put).collect()
+    };
+    AvroSource {
+        world: world.clone(),
+        shard: job.index,
+        name: source.name.clone(),
+        config: config.clone(),
+        chain: Chain::new(&source.interceptors),
+        channels: Replicating {
+            required: channels(&source.required_channels),
+            optional: channels(&source.optional_channels),
+        },
+        counters: job.registry.source(&source.name).counters(job.index),
+        placement: Arc::clone(&job.placement[&source.name]),
+        stop: stop.clone(),
+    }
 }
 
 type NamedPut = (Rc<str>, ChannelPut<ShardWorld>);
@@ -203,13 +259,12 @@ fn beat(
     let busy_ns = Arc::clone(&job.registry.shards()[job.index].busy_ns);
     let (health, registry, shard) = (Arc::clone(&job.health), Arc::clone(&job.registry), job.index);
     async move {
-        let mut busy_before = Duration::ZERO;
         let mut refused_before = vec![false; puts.len()];
         loop {
             heartbeat.beat();
-            let busy = glommio::executor().executor_stats().executor_runtime();
-            busy_ns.add(u64::try_from((busy - busy_before).as_nanos()).unwrap_or(u64::MAX));
-            busy_before = busy;
+            // Each call gives what was spent since the one before.
+            let busy = glommio::executor().executor_stats().total_runtime();
+            busy_ns.add(u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX));
             for ((name, put), refused_before) in puts.iter().zip(&mut refused_before) {
                 let refusal = put.refusal();
                 if refusal.is_some() == *refused_before {

@@ -49,7 +49,7 @@ pub(super) async fn run_sink(
         }
         SinkKind::FileRoll(file_roll) => {
             let outside = Outside::of(&ground.world);
-            let sink = FileRollSink::new(&name, file_roll, counters, outside);
+            let sink = FileRollSink::new(file_roll, counters, outside);
             drive(&name, sink, consumer, ground).await;
         }
         SinkKind::Kafka(kafka) => {
@@ -60,8 +60,14 @@ pub(super) async fn run_sink(
         SinkKind::Hdfs(hdfs) => {
             let outside = Outside::of(&ground.world);
             let state_dir = ground.state_dirs.get(&config.channel).cloned();
-            let sink = HdfsSink::new(&name, *hdfs, counters, outside, state_dir);
-            drive(&name, sink, consumer, ground).await;
+            match HdfsSink::new(*hdfs, state_dir, counters, outside) {
+                Ok(sink) => drive(&name, sink, consumer, ground).await,
+                // The configuration was checked; what is left is a client that cannot be made here.
+                Err(error) => tracing::error!(
+                    error = &error as &(dyn std::error::Error + 'static),
+                    "Sink {name} cannot be made and does not run; its events stay in the channel"
+                ),
+            }
         }
     }
 }
@@ -74,7 +80,7 @@ async fn drive<S: Sink>(name: &str, sink: S, consumer: Consumer, ground: SinkGro
 /// The escapes of `kafka.topic`.
 fn topic_escape(text: &str, world: &DrainWorld) -> Escape {
     let world = world.clone();
-    match Template::parse(text, Place::Topic, TimeSettings::default()) {
+    match Template::parse(text, Place::Name, TimeSettings::default()) {
         Ok(template) => {
             let template = std::cell::RefCell::new(template);
             Box::new(move |event, out| {

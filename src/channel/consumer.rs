@@ -229,12 +229,13 @@ impl Transaction {
     /// Delivered: the cursor passes these events as soon as all before them are delivered too.
     pub fn commit(mut self) {
         self.done = true;
-        self.consumer
-            .counters
-            .event_take_success
-            .add(self.event_count as u64);
-        let first = self.slices[0].first_event;
-        self.consumer.lanes.borrow_mut()[self.lane].committed(first, self.event_count as u64);
+        let counters = &self.consumer.counters;
+        counters.event_take_success.add(self.event_count as u64);
+        // Slices that were rolled back need not touch: another sink may have delivered between them.
+        let lane = &mut self.consumer.lanes.borrow_mut()[self.lane];
+        for slice in &self.slices {
+            lane.committed(slice.first_event, u64::from(slice.event_count));
+        }
     }
 
     /// Not delivered: the events go back to the head of the channel, in order.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::diagnostic::{Finding, Findings};
 use super::properties::{self, Property};
-use super::section::Value;
+use super::section::{Value, is_secret};
 use super::substitute::{self, Lookups, Reason};
 use super::surroundings::Surroundings;
 
@@ -46,21 +46,25 @@ impl Files {
         self.findings.extend(findings);
         for property in properties {
             if let Some(earlier) = self.properties.get(&property.key) {
-                self.findings.add(
-                    Finding::warning(
-                        "duplicate-key",
-                        format!(
-                            "The key was already set at {}:{} to `{}`; the last counts, `{}`.",
-                            earlier.key_place.file,
-                            earlier.key_place.line,
-                            earlier.value.trim(),
-                            property.value.trim()
-                        ),
+                let place = &earlier.key_place;
+                let said = format!("The key was already set at {}:{}", place.file, place.line);
+                let message = if earlier.value.trim() == property.value.trim() {
+                    format!("{said}, to the same value.")
+                } else if is_secret(&property.key) {
+                    format!("{said}, to another value; the last counts.")
+                } else {
+                    format!(
+                        "{said} to `{}`; the last counts, `{}`.",
+                        earlier.value.trim(),
+                        property.value.trim()
                     )
-                    .at(&property.key_place)
-                    .key(&property.key)
-                    .flume("lets the last one win, without a word.")
-                    .remedy("Remove one of the two lines."),
+                };
+                self.findings.add(
+                    Finding::warning("duplicate-key", message)
+                        .at(&property.key_place)
+                        .key(&property.key)
+                        .flume("lets the last one win, without a word.")
+                        .remedy("Remove one of the two lines."),
                 );
             }
             self.properties.insert(property.key.clone(), property);

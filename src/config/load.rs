@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::build::{self, Build};
 use super::catalogue;
 use super::check;
+use super::component_type::{component_of, word_of};
 use super::diagnostic::{Finding, Findings, Place};
 use super::files::Files;
 use super::model::{AgentConfig, SinkConfig, SourceConfig};
 use super::names;
-use super::schema::{Component, Role, Support};
+use super::schema::{Role, Support};
 use super::section::{Raw, Section, Value, without_comment};
 use super::surroundings::Surroundings;
 
@@ -242,6 +243,9 @@ impl<'a> Loader<'a> {
         self.leave_out(&mut agent, &built, findings);
         self.unused_channels(&agent, &channel_names, &source_names, &sink_names, findings);
         if agent.channels.is_empty() || (agent.sources.is_empty() && agent.sinks.is_empty()) {
+            if findings.has_errors() && !self.surroundings.lenient {
+                return None; // Those errors are why.
+            }
             findings.add(
                 Finding::error("nothing-to-run", format!("Nothing of the agent `{}` can run: it needs a channel, and a source or a sink.", self.name))
                     .key(self.name)
@@ -313,7 +317,11 @@ impl<'a> Loader<'a> {
             let Some(value) = raw.values().min_by(|a, b| a.place.cmp(&b.place)) else {
                 continue;
             };
-            let remedy = match names::nearest(name, names.iter().map(String::as_str)) {
+            let proper = names
+                .iter()
+                .map(String::as_str)
+                .filter(|name| !name.contains(','));
+            let remedy = match names::nearest(name, proper) {
                 Some(near) => format!("Did you mean `{near}`?"),
                 None => format!(
                     "Add `{name}` to `{}.{kind}`, or remove its lines.",
@@ -473,7 +481,7 @@ impl<'a> Loader<'a> {
             .filter(|raw| {
                 let kind = raw
                     .get("type")
-                    .and_then(|value| catalogue::find(Role::Channel, first_word(&value.text)));
+                    .and_then(|value| catalogue::find(Role::Channel, word_of(&value.text)));
                 kind.is_some_and(|kind| kind.alias == "file")
                     && (!raw.contains_key("checkpointDir") || !raw.contains_key("dataDirs"))
             })
@@ -556,7 +564,10 @@ impl<'a> Loader<'a> {
                     .flume("Channel has no components connected and has been removed.")
                     .remedy("Connect it, or take it off the list."),
                 );
-            } else if !drained && agent.channels.iter().any(|built| built.name == *channel) {
+            } else if !drained
+                && !findings.has_errors()
+                && agent.channels.iter().any(|built| built.name == *channel)
+            {
                 findings.add(
                     Finding::warning(
                         "undrained-channel",
@@ -603,93 +614,4 @@ fn first_place(raw: &Raw) -> Place {
         .min()
         .cloned()
         .expect("a component is there because a key names it")
-}
-
-fn first_word(text: &str) -> &str {
-    text.split_whitespace().next().unwrap_or_default()
-}
-
-/// What `type` means, or a finding. A component that is not run is a finding too, but is returned, so
-/// that its properties can be checked.
-pub(super) fn component_of(
-    role: Role,
-    key: &str,
-    path: &str,
-    anchor: &Place,
-    raw: &Raw,
-    findings: &mut Findings,
-) -> Option<&'static Component> {
-    let what = role.word();
-    let Some(value) = raw.get(key).filter(|value| !value.text.is_empty()) else {
-        findings.add(
-            Finding::error("missing-type", format!("The {what} has no type."))
-                .at(anchor)
-                .key(format!("{path}.{key}"))
-                .flume(format!("removes the {what} and starts without it."))
-                .remedy(format!("Add `{path}.{key} = …`.")),
-        );
-        return None;
-    };
-    let removes = match role {
-        Role::Interceptor | Role::Selector => {
-            "removes the source and starts without it.".to_owned()
-        }
-        Role::Source | Role::Channel | Role::Sink | Role::SinkGroup => {
-            format!("finds no class of that name, removes the {what} and starts without it.")
-        }
-    };
-    let text = without_comment(value, &removes, findings);
-    let Some(component) = catalogue::find(role, &text) else {
-        findings.add(
-            unknown_type(role, &text, &removes)
-                .at(&value.place)
-                .key(&value.key),
-        );
-        return None;
-    };
-    let refusal = match component.support {
-        Support::Runs => return Some(component),
-        Support::Planned(remedy) => Finding::error(
-            "not-yet",
-            format!("The {} {what} is not built yet.", component.name()),
-        )
-        .remedy(remedy),
-        Support::Never(remedy) => Finding::error(
-            "not-supported",
-            format!("The {} {what} is not part of flumen.", component.name()),
-        )
-        .remedy(remedy),
-    };
-    findings.add(refusal.at(&value.place).key(&value.key).flume("runs it."));
-    Some(component)
-}
-
-fn unknown_type(role: Role, text: &str, removes: &str) -> Finding {
-    let what = role.word();
-    let finding =
-        Finding::error("unknown-type", format!("`{text}` is not a type of {what}.")).flume(removes);
-    let word = first_word(text);
-    if word != text && catalogue::find(role, word).is_some() {
-        return finding.remedy(format!(
-            "Write `{word}` alone; a remark needs a line of its own that begins with #."
-        ));
-    }
-    let of_role = || catalogue::components().filter(|component| component.role == role);
-    let aliases = of_role()
-        .map(|component| component.alias)
-        .filter(|alias| !alias.is_empty());
-    if let Some(near) = names::nearest(text, aliases) {
-        return finding.remedy(format!("Did you mean `{near}`?"));
-    }
-    if let Some(near) = names::nearest(text, of_role().map(|component| component.class)) {
-        return finding.remedy(format!("Did you mean `{near}`?"));
-    }
-    if text.contains('.') {
-        return finding.remedy("It looks like a Java class of your own, which cannot run here. Keep a Flume agent for it, joined to flumen by an avro sink or source.");
-    }
-    let runs: Vec<&str> = of_role()
-        .filter(|component| component.support == Support::Runs)
-        .map(|c| if c.alias.is_empty() { c.class } else { c.alias })
-        .collect();
-    finding.remedy(format!("Types that run: {}.", runs.join(", ")))
 }

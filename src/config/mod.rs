@@ -10,6 +10,7 @@ mod catalogue;
 mod check;
 pub mod command_line;
 mod comment;
+mod component_type;
 pub mod diagnostic;
 pub mod files;
 mod flume_env;

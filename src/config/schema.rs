@@ -34,6 +34,14 @@ impl Role {
             Role::Selector => "channel selector",
         }
     }
+
+    /// What Flume removes when such a component is broken.
+    pub fn removed(self) -> &'static str {
+        match self {
+            Role::Interceptor | Role::Selector => Role::Source.word(),
+            Role::Source | Role::Channel | Role::Sink | Role::SinkGroup => self.word(),
+        }
+    }
 }
 
 /// What a value must look like.

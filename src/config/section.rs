@@ -58,7 +58,7 @@ impl Section {
             .is_some_and(|ssl| ssl.text.eq_ignore_ascii_case("true"));
         for (name, value) in raw {
             match component.key(name) {
-                None => findings.add(unknown(component, name, value)),
+                None => findings.add(unknown(component, name, value, raw)),
                 Some(key) => section.take(key, name, value, tls, findings),
             }
         }
@@ -117,8 +117,19 @@ impl Section {
             return;
         }
         match key.fate {
+            Fate::Used if matches!(name, "type" | "processor.type") => {
+                // Whoever looked the type up has spoken about its comment.
+                let text = comment::split(&value.text).map_or(value.text.as_str(), |parts| parts.0);
+                self.values.insert(
+                    name.to_owned(),
+                    Value {
+                        text: text.to_owned(),
+                        ..value.clone()
+                    },
+                );
+            }
             Fate::Used => {
-                if let Some(clean) = clean(key.kind, value, self.component.role, findings) {
+                if let Some(clean) = clean(key.kind, value, self.component, findings) {
                     self.values.insert(
                         name.to_owned(),
                         Value {
@@ -130,7 +141,7 @@ impl Section {
             }
             Fate::Inert(why) => {
                 if key.kind != Kind::Text {
-                    let Some(clean) = clean(key.kind, value, self.component.role, findings) else {
+                    let Some(clean) = clean(key.kind, value, self.component, findings) else {
                         return;
                     };
                     if Some(clean.as_str()) == key.default {
@@ -158,7 +169,7 @@ impl Section {
                     .key(new)
                     .expect("an old key names a key of its table");
                 if !self.values.contains_key(new)
-                    && let Some(clean) = clean(key.kind, value, self.component.role, findings)
+                    && let Some(clean) = clean(key.kind, value, self.component, findings)
                 {
                     assert!(
                         known.fate == Fate::Used,
@@ -237,6 +248,22 @@ impl Section {
     }
 }
 
+/// Whether a key's value must not be shown.
+pub fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    [
+        "password",
+        "passwd",
+        "secret",
+        "token",
+        "jaas",
+        "keystore.key",
+        ".pem",
+    ]
+    .iter()
+    .any(|word| key.contains(word))
+}
+
 fn lower(sentence: &str) -> String {
     let mut characters = sentence.chars();
     characters
@@ -245,23 +272,32 @@ fn lower(sentence: &str) -> String {
         .unwrap_or_default()
 }
 
-fn unknown(component: &Component, name: &str, value: &Value) -> Finding {
+fn unknown(component: &Component, name: &str, value: &Value, raw: &Raw) -> Finding {
     let nearest = component.nearest(name);
     let remedy = match nearest {
         Some(known) => format!("Did you mean `{known}`?"),
         None => "Remove the line, or correct the name.".to_owned(),
     };
+    let meant = nearest
+        .filter(|known| !raw.contains_key(*known))
+        .and_then(|known| component.key(known));
+    let stays = match meant.and_then(|key| Some((key.name, key.default?))) {
+        Some((known, default)) if !default.is_empty() => {
+            format!(", and `{known}` stays at {default}")
+        }
+        _ => String::new(),
+    };
+    let what = component.role.word();
     Finding::warning(
         "unknown-key",
         format!(
-            "The {} {} knows no `{name}`, so it has no effect.",
-            component.name(),
-            component.role.word()
+            "The {} {what} does not read `{name}`; it has no effect{stays}.",
+            component.name()
         ),
     )
     .at(&value.place)
     .key(&value.key)
-    .flume("ignores it without a word.")
+    .flume("does not read it, and does not say so.")
     .remedy(remedy)
 }
 
@@ -312,8 +348,16 @@ pub fn without_comment(value: &Value, flume: &str, findings: &mut Findings) -> S
 }
 
 /// The value as its kind has it, or a finding.
-fn clean(kind: Kind, value: &Value, role: Role, findings: &mut Findings) -> Option<String> {
-    let removed = format!("removes the {} and starts without it.", role.word());
+fn clean(
+    kind: Kind,
+    value: &Value,
+    component: &Component,
+    findings: &mut Findings,
+) -> Option<String> {
+    let removed = format!(
+        "removes the {} and starts without it.",
+        component.role.removed()
+    );
     let refuse = |message: String, findings: &mut Findings| {
         findings.add(
             Finding::error("bad-value", message)
@@ -326,7 +370,9 @@ fn clean(kind: Kind, value: &Value, role: Role, findings: &mut Findings) -> Opti
     };
     match kind {
         Kind::Text => {
-            if let Some((_, comment)) = comment::split(&value.text) {
+            if let Some((_, comment)) =
+                comment::split(&value.text).filter(|_| !is_secret(&value.key))
+            {
                 findings.add(
                     Finding::warning("comment-in-text", format!("`{comment}` looks like an inline comment, but belongs to this text and is kept."))
                         .at(&value.place)
@@ -350,11 +396,12 @@ fn clean(kind: Kind, value: &Value, role: Role, findings: &mut Findings) -> Opti
             Some(text)
         }
         Kind::Integer { min, max } => {
-            let flume = match role {
-                Role::SinkGroup => {
-                    "cannot parse it and goes on as if the line were not there.".to_owned()
-                }
-                _ => format!("cannot parse it and {removed}"),
+            let lenient = component.role == Role::SinkGroup
+                || (component.role == Role::Sink && component.alias == "avro");
+            let flume = if lenient {
+                "cannot parse it and goes on as if the line were not there.".to_owned()
+            } else {
+                format!("cannot parse it and {removed}")
             };
             let text = without_comment(value, &flume, findings);
             match text.parse::<i64>() {

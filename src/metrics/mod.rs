@@ -9,12 +9,12 @@ mod component;
 mod counter;
 mod distribution;
 mod flume;
-mod wal;
 pub mod flume_json;
 mod java_double;
 pub mod lifecycle;
 pub mod prometheus;
 mod registry;
+mod wal;
 
 pub use component::{
     ChannelKind, ChannelMetrics, ChannelShard, GroupMetrics, Lifetime, LogGauges, SinkKind,
@@ -23,5 +23,5 @@ pub use component::{
 pub use counter::{Counter, Gauge};
 pub use distribution::{Distribution, Quantity, Recorder};
 pub use flume::{ChannelCounters, SinkCounters, SourceCounters};
-pub use wal::WalCounters;
 pub use registry::{Registry, RegistryBuilder};
+pub use wal::WalCounters;

@@ -1,1 +1,5 @@
-//! (written by its own stop)
+//! Third stop: a batch learns its channels.
+
+mod replicating;
+
+pub use replicating::{Receipt, Replicating};

@@ -47,7 +47,7 @@ pub(in crate::config) fn channel(
             capacity_bytes: memory_bytes(section),
         }
     } else {
-        ChannelKind::File(file(build, name, section, findings))
+        ChannelKind::File(file(build, name, section, anchor, findings))
     };
     Some(ChannelConfig {
         name: name.to_owned(),
@@ -72,6 +72,7 @@ fn file(
     build: &Build<'_>,
     name: &str,
     section: &Section,
+    anchor: &Place,
     findings: &mut Findings,
 ) -> FileChannelConfig {
     let home = &build.surroundings.home;
@@ -89,6 +90,7 @@ fn file(
                 "default-directories",
                 format!("Several file channels leave out checkpointDir or dataDirs; this one gets {}.", base.display()),
             )
+            .at(anchor)
             .key(format!("{}.channels.{name}", build.agent))
             .flume("gives all of them the same directory; all but one fail: Cannot lock …. The directory is already locked.")
             .remedy("Give each channel its own checkpointDir and dataDirs."),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::Build;
 use crate::config::catalogue;
+use crate::config::component_type::component_of;
 use crate::config::diagnostic::{Finding, Findings, Place};
-use crate::config::load::component_of;
 use crate::config::model::{
     AvroSourceConfig, AvroSourceLimits, InterceptorConfig, IpFilterRule, SourceConfig, SourceKind,
 };

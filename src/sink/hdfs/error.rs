@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use hdfs_native::HdfsError;
+
 /// One failed call, with the path it was for. All of them roll the batch back; the sink tries again.
 #[derive(Debug, thiserror::Error)]
 pub enum FileSystemError {
@@ -24,7 +26,7 @@ pub enum FileSystemError {
         path: String,
         /// What HDFS or the network said.
         #[source]
-        source: Box<hdfs_native::HdfsError>,
+        source: Box<HdfsError>,
     },
     /// The local file system refused.
     #[error("{operation} {path}: {source}")]
@@ -56,27 +58,29 @@ pub enum FileSystemError {
 impl FileSystemError {
     /// Whether the path exists already, so that another name will do.
     pub(crate) fn is_already_exists(&self) -> bool {
-        use hdfs_native::HdfsError::{AlreadyExists, RPCError};
-        match self {
-            Self::Hdfs { source, .. } => match source.as_ref() {
-                RPCError(class, _) => class.ends_with("FileAlreadyExistsException"),
-                other => matches!(other, AlreadyExists(_)),
-            },
-            Self::Local { source, .. } => source.kind() == std::io::ErrorKind::AlreadyExists,
-            Self::Timeout { .. } | Self::Scheme { .. } | Self::Setting(_) => false,
-        }
+        self.is(
+            "FileAlreadyExistsException",
+            std::io::ErrorKind::AlreadyExists,
+        ) || self.hdfs_is(|source| matches!(source, HdfsError::AlreadyExists(_)))
     }
 
     /// Whether the path does not exist.
     pub(crate) fn is_not_found(&self) -> bool {
-        use hdfs_native::HdfsError::{FileNotFound, RPCError};
-        match self {
-            Self::Hdfs { source, .. } => match source.as_ref() {
-                RPCError(class, _) => class.ends_with("FileNotFoundException"),
-                other => matches!(other, FileNotFound(_)),
-            },
-            Self::Local { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
-            Self::Timeout { .. } | Self::Scheme { .. } | Self::Setting(_) => false,
+        self.is("FileNotFoundException", std::io::ErrorKind::NotFound)
+            || self.hdfs_is(|source| matches!(source, HdfsError::FileNotFound(_)))
+    }
+
+    /// Whether HDFS threw an exception of this class, or the system an error of this kind.
+    fn is(&self, exception: &str, kind: std::io::ErrorKind) -> bool {
+        if let Self::Local { source, .. } = self {
+            return source.kind() == kind;
         }
+        self.hdfs_is(
+            |source| matches!(source, HdfsError::RPCError(class, _) if class.ends_with(exception)),
+        )
+    }
+
+    fn hdfs_is(&self, test: impl Fn(&HdfsError) -> bool) -> bool {
+        matches!(self, Self::Hdfs { source, .. } if test(source))
     }
 }

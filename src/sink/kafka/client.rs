@@ -103,11 +103,6 @@ impl Client {
             drop(tokio::time::timeout(PURGE_INTERVAL, self.deliveries.changed()).await);
         }
     }
-
-    /// The error after which this producer publishes nothing any more.
-    pub(super) fn fatal_error(&self) -> Option<(RDKafkaErrorCode, String)> {
-        self.producer.client().fatal_error()
-    }
 }
 
 impl Drop for Client {

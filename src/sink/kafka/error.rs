@@ -45,7 +45,7 @@ pub enum KafkaSinkError {
         producer_bytes_max: String,
         /// What Kafka said.
         #[source]
-        source: KafkaError,
+        source: Box<KafkaError>,
     },
     /// librdkafka or the broker refused a record, or it was not confirmed in time.
     #[error("topic {topic}, {partition}: {source}{hint}")]
@@ -57,7 +57,7 @@ pub enum KafkaSinkError {
         /// The broker's last complaint about a connection, if any.
         hint: String,
         /// What Kafka said.
-        source: KafkaError,
+        source: Box<KafkaError>,
     },
     /// An event in the channel does not parse.
     #[error("an event in the channel is not readable")]

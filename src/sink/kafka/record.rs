@@ -156,3 +156,178 @@ fn write_datum(out: &mut Vec<u8>, event: &EventView<'_>) {
     write_long(out, 0);
     write_bytes(out, event.body());
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rdkafka::message::Headers;
+
+    use super::*;
+    use crate::event::{Events, Overlay, OverlayHeader, encode_event};
+
+    fn config() -> KafkaSinkConfig {
+        KafkaSinkConfig {
+            bootstrap_servers: String::new(),
+            topic: "t".to_owned(),
+            batch_size: 100,
+            flume_event_format: false,
+            allow_topic_override: true,
+            topic_header: "topic".to_owned(),
+            default_partition: None,
+            partition_header: None,
+            timestamp_header: None,
+            header_names: BTreeMap::new(),
+            producer: BTreeMap::new(),
+        }
+    }
+
+    /// Gives the record of an event with `headers` and body `hello` to `see`.
+    fn check(
+        config: &KafkaSinkConfig,
+        headers: &[(&str, &str)],
+        overlay: &Overlay,
+        see: impl FnOnce(Result<SlotRecord<'_>, KafkaSinkError>),
+    ) -> RecordWriter {
+        let topic_name = TopicName::new(config, |text| {
+            let text = text.to_owned();
+            Box::new(move |event, topic| {
+                topic.push_str(&text);
+                topic.push_str(&String::from_utf8_lossy(event.body()));
+                Ok(())
+            })
+        });
+        let mut writer = RecordWriter::new(config, topic_name);
+        let headers = headers
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let mut encoded = Vec::new();
+        encode_event(&mut encoded, &headers, b"hello");
+        let event = Events::new(&encoded, overlay, 0).next().unwrap().unwrap();
+        see(writer.write(&event, 7));
+        writer
+    }
+
+    fn none() -> Overlay {
+        Overlay::default()
+    }
+
+    #[test]
+    fn topic_header_wins_unless_the_override_is_off() {
+        let mut config = config();
+        let headers = [("topic", "other")];
+        check(&config, &headers, &none(), |record| {
+            assert_eq!(record.unwrap().topic, "other");
+        });
+        check(&config, &[], &none(), |record| {
+            assert_eq!(record.unwrap().topic, "t")
+        });
+        config.allow_topic_override = false;
+        check(&config, &headers, &none(), |record| {
+            assert_eq!(record.unwrap().topic, "t");
+        });
+    }
+
+    #[test]
+    fn escapes_are_expanded_only_while_the_override_is_on() {
+        let mut config = config();
+        config.topic = "%{x}".to_owned();
+        check(&config, &[], &none(), |record| {
+            assert_eq!(record.unwrap().topic, "%{x}hello");
+        });
+        config.allow_topic_override = false;
+        check(&config, &[], &none(), |record| {
+            assert_eq!(record.unwrap().topic, "%{x}");
+        });
+    }
+
+    #[test]
+    fn partition_header_beats_the_default_and_must_be_a_whole_number() {
+        let mut config = config();
+        config.default_partition = Some(2);
+        config.partition_header = Some("p".to_owned());
+        check(&config, &[], &none(), |record| {
+            assert_eq!(record.unwrap().partition, Some(2));
+        });
+        check(&config, &[("p", "5")], &none(), |record| {
+            assert_eq!(record.unwrap().partition, Some(5));
+        });
+        for wrong in ["-1", "x", "", "1.5", "99999999999"] {
+            check(&config, &[("p", wrong)], &none(), |record| {
+                let error = record.err().unwrap().to_string();
+                assert!(
+                    error.contains(&format!("header p of an event is `{wrong}`")),
+                    "{error}"
+                );
+            });
+        }
+    }
+
+    #[test]
+    fn key_and_body_become_key_and_value() {
+        check(&config(), &[("key", "k1")], &none(), |record| {
+            let record = record.unwrap();
+            assert_eq!(record.key, Some(&b"k1"[..]));
+            assert_eq!(record.payload, Some(&b"hello"[..]));
+            assert_eq!(record.delivery_opaque, 7);
+            assert!(record.headers.is_none());
+        });
+        check(&config(), &[], &none(), |record| {
+            assert_eq!(record.unwrap().key, None)
+        });
+    }
+
+    #[test]
+    fn timestamp_that_is_no_number_is_counted_and_left_out() {
+        let mut config = config();
+        config.timestamp_header = Some("ts".to_owned());
+        check(&config, &[("ts", "1600000000000")], &none(), |record| {
+            assert_eq!(record.unwrap().timestamp, Some(1_600_000_000_000));
+        });
+        let mut writer = check(&config, &[("ts", "soon")], &none(), |record| {
+            assert_eq!(record.unwrap().timestamp, None);
+        });
+        assert_eq!(writer.take_bad_timestamps(), 1);
+        assert_eq!(writer.take_bad_timestamps(), 0);
+    }
+
+    #[test]
+    fn mapped_headers_keep_their_values_under_the_new_names() {
+        let mut config = config();
+        config.header_names = BTreeMap::from([
+            ("a".to_owned(), "kafka-a".to_owned()),
+            ("absent".to_owned(), "x".to_owned()),
+        ]);
+        check(&config, &[("a", "1"), ("b", "2")], &none(), |record| {
+            let headers = record.unwrap().headers.unwrap();
+            assert_eq!(headers.count(), 1);
+            let header = headers.get(0);
+            assert_eq!((header.key, header.value), ("kafka-a", Some(&b"1"[..])));
+        });
+    }
+
+    #[test]
+    fn flume_event_format_is_the_bare_datum_with_the_overlay_laid_over() {
+        let mut config = config();
+        config.flume_event_format = true;
+        check(&config, &[("k", "v")], &none(), |record| {
+            assert_eq!(
+                record.unwrap().payload,
+                Some(&b"\x02\x02k\x02v\x00\x0ahello"[..])
+            );
+        });
+        let mut overlay = Overlay::default();
+        overlay.push(OverlayHeader {
+            key: b"k".to_vec(),
+            value: b"w".to_vec(),
+            preserve_existing: false,
+        });
+        check(&config, &[("k", "v")], &overlay, |record| {
+            assert_eq!(
+                record.unwrap().payload,
+                Some(&b"\x02\x02k\x02w\x00\x0ahello"[..])
+            );
+        });
+    }
+}

@@ -76,24 +76,25 @@ impl KafkaSink {
         }
     }
 
-    /// Makes the producer, unless there is one that works.
+    /// Makes the producer, unless there is one.
     async fn connect(&mut self) -> Result<(), KafkaSinkError> {
         if let Some(client) = &self.client {
             // A call that was cut short left records behind; they belong to nobody now.
             client.abandon().await;
             drop(client.deliveries().take_failure());
-            let Some((code, reason)) = client.fatal_error() else {
-                return Ok(());
-            };
-            warn!(
-                "Kafka sink {}: the producer has failed for good ({code}: {reason}); a new one takes over",
-                self.name
-            );
-            self.client = None;
+            return Ok(());
         }
         let client = Client::new(&self.settings, &self.name).map_err(KafkaSinkError::Settings)?;
         self.client = Some(client);
         Ok(())
+    }
+
+    /// Lets the producer go; the next call makes a new one. librdkafka remembers some refusals (a
+    /// topic that may not be written) for minutes, and some for good, while the operator may have
+    /// removed the cause. Closing waits for librdkafka's threads, so another thread does it.
+    fn retire(&mut self) -> Option<tokio::task::JoinHandle<()>> {
+        let client = self.client.take()?;
+        Some(tokio::task::spawn_blocking(move || drop(client)))
     }
 
     /// Takes, sends and commits until the channel is empty and everything is confirmed.
@@ -200,7 +201,7 @@ impl KafkaSink {
                 topic,
                 record_bytes,
                 producer_bytes_max: producer_bytes_max.to_owned(),
-                source: error,
+                source: Box::new(error),
             };
         }
         let connection_error = self
@@ -216,7 +217,7 @@ impl KafkaSink {
             hint: connection_error.map_or_else(String::new, |reason| {
                 format!("; the last connection error was: {reason}")
             }),
-            source: error,
+            source: Box::new(error),
         }
     }
 
@@ -256,6 +257,7 @@ impl Sink for KafkaSink {
             while let Some(last) = on_their_way.pop_back() {
                 last.transaction.rollback();
             }
+            drop(self.retire());
             return Err(error);
         }
         if self.counters.event_drain_success.get() == success_before {
@@ -267,7 +269,10 @@ impl Sink for KafkaSink {
 
     async fn stop(&mut self) {
         // Every call of `process` sees its records through, so nothing is lost with the producer.
-        self.client = None;
+        if let Some(closing) = self.retire() {
+            // It ends by itself; a panic in it has been reported already.
+            drop(closing.await);
+        }
         info!("Kafka Sink {} stopped.", self.name);
     }
 }
@@ -366,5 +371,201 @@ fn failed(source: KafkaSinkError) -> SinkError {
     SinkError::Delivery {
         what: "Failed to publish events".to_owned(),
         source: Some(Box::new(source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::error::Error;
+
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::channel::{Block, DeliveredTo, Feed, Next, record_bytes, write_record};
+    use crate::event::{Batch, Overlay, encode_event};
+
+    /// Blocks of ten events of one byte count each; the cursor in a cell.
+    struct Blocks {
+        body_bytes: usize,
+        left: u64,
+        next: u64,
+        delivered: std::rc::Rc<std::cell::Cell<u64>>,
+    }
+
+    const BLOCK_EVENTS: u64 = 10;
+
+    impl Feed for Blocks {
+        fn shard(&self) -> u32 {
+            0
+        }
+
+        fn start(&self) -> DeliveredTo {
+            DeliveredTo::default()
+        }
+
+        fn next(&mut self) -> Next {
+            if self.left == 0 {
+                return Next::Empty;
+            }
+            self.left -= 1;
+            let mut events = Vec::new();
+            for _ in 0..BLOCK_EVENTS {
+                encode_event(&mut events, &BTreeMap::new(), &vec![b'x'; self.body_bytes]);
+            }
+            let batch = Batch {
+                pieces: &[&events],
+                event_count: BLOCK_EVENTS as usize,
+                overlay: &Overlay::default(),
+                arrival_ms: 0,
+            };
+            let mut payload = vec![0; record_bytes(&batch, &[])];
+            write_record(&mut payload, &batch, &[]);
+            let first_event = self.next;
+            self.next += BLOCK_EVENTS;
+            Next::Block(Block {
+                sequence: first_event / BLOCK_EVENTS,
+                first_event,
+                event_count: BLOCK_EVENTS as u32,
+                segment: 0,
+                offset: 0,
+                payload: payload.into(),
+            })
+        }
+
+        fn delivered(&mut self, cursor: DeliveredTo) {
+            self.delivered.set(cursor.event);
+        }
+    }
+
+    struct Bench {
+        sink: KafkaSink,
+        consumer: Consumer,
+        counters: Arc<SinkCounters>,
+        delivered: std::rc::Rc<std::cell::Cell<u64>>,
+    }
+
+    fn bench(cluster: &MockCluster<'_, impl rdkafka::client::ClientContext>, body: usize) -> Bench {
+        cluster.create_topic("t", 2, 1).unwrap();
+        let config = KafkaSinkConfig {
+            bootstrap_servers: cluster.bootstrap_servers(),
+            topic: "t".to_owned(),
+            batch_size: 10,
+            flume_event_format: false,
+            allow_topic_override: true,
+            topic_header: "topic".to_owned(),
+            default_partition: None,
+            partition_header: None,
+            timestamp_header: None,
+            header_names: BTreeMap::new(),
+            producer: BTreeMap::new(),
+        };
+        let counters = Arc::new(SinkCounters::default());
+        let topic = TopicName::new(&config, |_| unreachable!("no escapes"));
+        let delivered = std::rc::Rc::default();
+        let blocks = Blocks {
+            body_bytes: body,
+            left: 50,
+            next: 0,
+            delivered: std::rc::Rc::clone(&delivered),
+        };
+        Bench {
+            sink: KafkaSink::new("k1", &config, topic, Arc::clone(&counters)),
+            consumer: Consumer::new(vec![Box::new(blocks)], Arc::new(Notify::new())),
+            counters,
+            delivered,
+        }
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(future)
+    }
+
+    #[test]
+    fn transactions_are_committed_when_all_their_records_are_confirmed() {
+        let cluster = MockCluster::new(1).unwrap();
+        let mut bench = bench(&cluster, 100);
+        run(async {
+            bench.sink.start().await.unwrap();
+            let status = bench.sink.process(&bench.consumer).await.unwrap();
+            assert_eq!(status, Status::Ready);
+            assert_eq!(bench.delivered.get(), 500);
+            let status = bench.sink.process(&bench.consumer).await.unwrap();
+            assert_eq!(status, Status::Backoff);
+            bench.sink.stop().await;
+        });
+        assert_eq!(bench.counters.event_drain_attempt.get(), 500);
+        assert_eq!(bench.counters.event_drain_success.get(), 500);
+        assert_eq!(bench.counters.batch_empty.get(), 1);
+        assert_eq!(bench.counters.rollback.get(), 0);
+    }
+
+    #[test]
+    fn refusal_of_the_broker_rolls_back_and_the_next_call_delivers() {
+        let cluster = MockCluster::new(1).unwrap();
+        let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+        cluster.request_errors(RDKafkaApiKey::Produce, &[refusal]);
+        let mut bench = bench(&cluster, 100);
+        run(async {
+            bench.sink.start().await.unwrap();
+            let error = bench.sink.process(&bench.consumer).await.unwrap_err();
+            assert_eq!(error.to_string(), "Failed to publish events");
+            let cause = error.source().unwrap().to_string();
+            assert!(cause.contains("topic t, partition"), "{cause}");
+            assert!(cause.contains("Topic authorization failed"), "{cause}");
+            assert!(bench.delivered.get() < 500);
+            let status = bench.sink.process(&bench.consumer).await.unwrap();
+            assert_eq!(status, Status::Ready);
+            assert_eq!(bench.delivered.get(), 500);
+        });
+        assert_eq!(bench.counters.rollback.get(), 1);
+        assert_eq!(bench.counters.event_write_fail.get(), 1);
+    }
+
+    #[test]
+    fn event_too_large_names_its_size_the_limit_and_the_setting() {
+        let cluster = MockCluster::new(1).unwrap();
+        let mut bench = bench(&cluster, 2_000_000);
+        run(async {
+            bench.sink.start().await.unwrap();
+            let error = bench.sink.process(&bench.consumer).await.unwrap_err();
+            let cause = error.source().unwrap().to_string();
+            assert!(
+                cause.contains("a record of 2000000 bytes for topic t"),
+                "{cause}"
+            );
+            assert!(
+                cause.contains("1048576 bytes (kafka.producer.max.request.size)"),
+                "{cause}"
+            );
+        });
+        assert_eq!(bench.delivered.get(), 0);
+    }
+
+    #[test]
+    fn call_that_is_cut_short_leaves_its_events_in_the_channel() {
+        let cluster = MockCluster::new(1).unwrap();
+        let mut bench = bench(&cluster, 100);
+        cluster.broker_down(1).unwrap();
+        run(async {
+            bench.sink.start().await.unwrap();
+            let call = bench.sink.process(&bench.consumer);
+            let cut = tokio::time::timeout(Duration::from_millis(200), call).await;
+            assert!(
+                cut.is_err(),
+                "nothing is confirmed while the broker is down"
+            );
+            assert_eq!(bench.delivered.get(), 0);
+            cluster.broker_up(1).unwrap();
+            let status = bench.sink.process(&bench.consumer).await.unwrap();
+            assert_eq!(status, Status::Ready);
+            assert_eq!(bench.delivered.get(), 500);
+        });
     }
 }

@@ -70,19 +70,8 @@ impl<P: SinkProcessor> SinkRunner<P> {
 
     /// Starts the sink, runs it, stops it. Returns after the sink has stopped.
     pub async fn run(mut self) {
-        let started = self.start().await;
-        while started {
-            match self.turn().await {
-                Turn::Again => tokio::task::yield_now().await,
-                Turn::Idle => self.idle().await,
-                Turn::Wait(duration) => {
-                    tokio::select! {
-                        () = sleep(duration) => {}
-                        () = stopped(&mut self.stop) => {}
-                    }
-                }
-                Turn::Stop => break,
-            }
+        if self.start().await {
+            self.serve().await;
         }
         if timeout(self.stop_deadline, self.processor.stop())
             .await
@@ -96,6 +85,23 @@ impl<P: SinkProcessor> SinkRunner<P> {
             );
         }
         self.announce("stopped");
+    }
+
+    /// Calls the processor until the stop signal comes.
+    async fn serve(&mut self) {
+        loop {
+            match self.turn().await {
+                Turn::Again => tokio::task::yield_now().await,
+                Turn::Idle => self.idle().await,
+                Turn::Wait(duration) => {
+                    tokio::select! {
+                        () = sleep(duration) => {}
+                        () = stopped(&mut self.stop) => {}
+                    }
+                }
+                Turn::Stop => return,
+            }
+        }
     }
 
     /// Tries until the sink has started; false if the stop signal came first.
@@ -234,4 +240,213 @@ fn chain(failure: &SinkError) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::sink::Sink;
+    use crate::sink::processor::DefaultSinkProcessor;
+
+    /// What a scripted sink does when it is called.
+    #[derive(Clone, Copy)]
+    enum Play {
+        Return(Status),
+        Fail,
+        Hang,
+    }
+
+    /// Calls, each with the second at which it came.
+    type Calls = Rc<RefCell<Vec<(&'static str, u64)>>>;
+
+    struct Scripted {
+        origin: Instant,
+        starts_that_fail: u32,
+        plays: Vec<Play>,
+        tick_after: Option<Duration>,
+        calls: Calls,
+    }
+
+    impl Scripted {
+        fn note(&self, call: &'static str) {
+            let second = self.origin.elapsed().as_secs();
+            self.calls.borrow_mut().push((call, second));
+        }
+    }
+
+    fn failure() -> SinkError {
+        SinkError::Delivery {
+            what: "the target is gone".to_owned(),
+            source: None,
+        }
+    }
+
+    impl Sink for Scripted {
+        async fn start(&mut self) -> Result<(), SinkError> {
+            self.note("start");
+            match self.starts_that_fail {
+                0 => Ok(()),
+                _ => {
+                    self.starts_that_fail -= 1;
+                    Err(failure())
+                }
+            }
+        }
+
+        async fn process(&mut self, _: &Consumer) -> Result<Status, SinkError> {
+            self.note("process");
+            match self.plays.pop() {
+                None => Ok(Status::Backoff),
+                Some(Play::Return(status)) => Ok(status),
+                Some(Play::Fail) => Err(failure()),
+                Some(Play::Hang) => std::future::pending().await,
+            }
+        }
+
+        async fn tick(&mut self) -> Option<Duration> {
+            if self.tick_after.is_some() {
+                self.note("tick");
+            }
+            self.tick_after
+        }
+
+        async fn stop(&mut self) {
+            self.note("stop");
+        }
+    }
+
+    /// Runs a sink that does `plays`, then finds nothing. Events come at `event_at`, the stop signal at
+    /// `stop_at`.
+    fn check(
+        starts_that_fail: u32,
+        plays: &[Play],
+        tick_after: Option<Duration>,
+        event_at: Option<u64>,
+        stop_at: u64,
+        expected: &[(&'static str, u64)],
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let calls = Calls::default();
+            let scripted = Scripted {
+                origin: Instant::now(),
+                starts_that_fail,
+                plays: plays.iter().rev().copied().collect(),
+                tick_after,
+                calls: Rc::clone(&calls),
+            };
+            let more = Arc::new(Notify::new());
+            let consumer = Consumer::new(Vec::new(), Arc::clone(&more));
+            let (stop, stopped) = watch::channel(false);
+            let processor = DefaultSinkProcessor::new("k1", scripted);
+            let runner = SinkRunner::new(processor, consumer, stopped, Duration::from_secs(7));
+            let world = async {
+                if let Some(at) = event_at {
+                    sleep(Duration::from_secs(at)).await;
+                    more.notify_one();
+                }
+                sleep(Duration::from_secs(stop_at - event_at.unwrap_or(0))).await;
+                stop.send(true).unwrap();
+            };
+            tokio::join!(runner.run(), world);
+            assert_eq!(*calls.borrow(), expected);
+        });
+    }
+
+    #[test]
+    fn idle_runner_sleeps_until_events_come() {
+        let expected = [
+            ("start", 0),
+            ("process", 0),
+            ("process", 3_600),
+            ("stop", 7_200),
+        ];
+        check(0, &[], None, Some(3_600), 7_200, &expected);
+    }
+
+    #[test]
+    fn ready_calls_again_at_once() {
+        let ready = Play::Return(Status::Ready);
+        let expected = [
+            ("start", 0),
+            ("process", 0),
+            ("process", 0),
+            ("process", 0),
+            ("stop", 9),
+        ];
+        check(0, &[ready, ready], None, None, 9, &expected);
+    }
+
+    #[test]
+    fn error_waits_five_seconds_each_time() {
+        let expected = [
+            ("start", 0),
+            ("process", 0),
+            ("process", 5),
+            ("process", 10),
+            ("stop", 60),
+        ];
+        check(0, &[Play::Fail, Play::Fail], None, None, 60, &expected);
+    }
+
+    #[test]
+    fn failed_target_waits_a_second_longer_each_time() {
+        let failed = Play::Return(Status::Failed);
+        let expected = [
+            ("start", 0),
+            ("process", 0),
+            ("process", 1),
+            ("process", 3),
+            ("process", 6),
+            ("stop", 60),
+        ];
+        check(0, &[failed, failed, failed], None, None, 60, &expected);
+    }
+
+    #[test]
+    fn timers_of_an_idle_sink_are_kept() {
+        let expected = [
+            ("start", 0),
+            ("process", 0),
+            ("tick", 0),
+            ("tick", 30),
+            ("tick", 60),
+            ("stop", 70),
+        ];
+        check(0, &[], Some(Duration::from_secs(30)), None, 70, &expected);
+    }
+
+    #[test]
+    fn start_is_retried_every_three_seconds() {
+        let expected = [
+            ("start", 0),
+            ("start", 3),
+            ("start", 6),
+            ("process", 6),
+            ("stop", 10),
+        ];
+        check(2, &[], None, None, 10, &expected);
+    }
+
+    #[test]
+    fn stop_signal_ends_a_wait_after_an_error() {
+        let expected = [("start", 0), ("process", 0), ("stop", 2)];
+        check(0, &[Play::Fail], None, None, 2, &expected);
+    }
+
+    #[test]
+    fn transaction_under_way_has_the_deadline_to_finish() {
+        let expected = [("start", 0), ("process", 0), ("stop", 17)];
+        check(0, &[Play::Hang], None, None, 10, &expected);
+    }
 }
