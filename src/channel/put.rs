@@ -22,6 +22,19 @@ pub enum PutError {
         /// The limit.
         transaction_capacity: usize,
     },
+    /// One event is larger than a segment or a block can be.
+    #[error(
+        "channel {channel}: an event of {event_bytes} bytes is more than the {bytes_max} bytes that fit a \
+         segment; raise maxFileSize, or send smaller events"
+    )]
+    EventTooLarge {
+        /// Channel name.
+        channel: Rc<str>,
+        /// Its headers and body.
+        event_bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
     /// No room within `keep-alive`.
     #[error(
         "channel {channel} is full: {used_events} of {capacity_events} events ({used_bytes} of \
