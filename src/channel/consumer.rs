@@ -563,3 +563,7 @@ fn slice_of(record: Record, first_event: u64) -> Slice {
         arrival_ms: record.arrival_ms,
     }
 }
+
+#[cfg(test)]
+#[path = "consumer_tests.rs"]
+mod tests;

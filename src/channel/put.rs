@@ -88,8 +88,9 @@ pub enum PutError {
 
 /// Takes batches on one shard. Batches that one task puts, one after another, keep their order.
 pub trait Put: 'static {
-    /// What [`Put::put`] returns at once; awaiting it waits for the commit.
-    type Commit: Future<Output = Result<(), PutError>> + 'static;
+    /// What [`Put::put`] returns at once; awaiting it waits for the commit. `Unpin`, so that a source
+    /// can keep it in its queue of answers and poll it there, without a box a batch.
+    type Commit: Future<Output = Result<(), PutError>> + Unpin + 'static;
 
     /// Copies the batch into the channel, waiting (first come, first served) for room up to
     /// `keep-alive`. The batch's bytes are not needed any more when this returns; the batch is
