@@ -1,4 +1,3 @@
 //! Is the house in order? Links, dead files, documents that must match the code.
 //!
 //! Looks at the tracked files only; starts nothing.
-

@@ -151,7 +151,11 @@ impl<W: World, P: Put> AvroSource<W, P> {
             placement: self.placement,
             pulses: RefCell::default(),
         });
-        Ok(Listening { live, listener, stop: self.stop })
+        Ok(Listening {
+            live,
+            listener,
+            stop: self.stop,
+        })
     }
 }
 
@@ -164,14 +168,20 @@ pub struct Listening<W: World, P> {
 
 impl<W: World, P> std::fmt::Debug for Listening<W, P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Listening").field("shard", &self.live.shard).finish_non_exhaustive()
+        f.debug_struct("Listening")
+            .field("shard", &self.live.shard)
+            .finish_non_exhaustive()
     }
 }
 
 impl<W: World, P: Put> Listening<W, P> {
     /// Serves until [`Stop::stop`]; returns when the last connection is closed.
     pub async fn serve(self) {
-        let Self { live, listener, stop } = self;
+        let Self {
+            live,
+            listener,
+            stop,
+        } = self;
         let forever = future::zip(
             future::zip(live.accept(&listener), live.take_over()),
             live.sweep_for_ever(),
