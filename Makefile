@@ -47,6 +47,7 @@ build: deps
 
 release: deps
 	cargo build --locked --release --bin flumen
+	@echo 'built: $(CARGO_TARGET_DIR)/release/flumen'
 
 # Fast things first: what is wrong is said early. Partners one binary after another.
 test: deps-test format lint unit config tidy licences sinks conformance kafka hdfs end-to-end crash

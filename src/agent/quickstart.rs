@@ -290,7 +290,12 @@ mod tests {
             directory: directory.path().join("new"),
         };
         let options = place.prepare().unwrap();
-        assert_eq!(options.findings.render(), "");
+        assert_eq!(
+            options.findings.iter().count(),
+            0,
+            "{}",
+            options.findings.render()
+        );
         assert_eq!(options.agent.sinks.len(), 1);
         assert!(place.output().is_dir());
     }

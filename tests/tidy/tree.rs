@@ -33,9 +33,15 @@ pub(crate) fn files(folder: &str, suffix: &str) -> Vec<String> {
 
 /// Everything that is written by hand and read by people.
 pub(crate) fn texts() -> Vec<String> {
-    let mut all: Vec<String> = ["README.md", "CHANGELOG.md", "Makefile", "Cargo.toml", "deny.toml"]
-        .map(str::to_owned)
-        .into();
+    let mut all: Vec<String> = [
+        "README.md",
+        "CHANGELOG.md",
+        "Makefile",
+        "Cargo.toml",
+        "deny.toml",
+    ]
+    .map(str::to_owned)
+    .into();
     for folder in ["src", "tests", "benches", "docs", ".ci"] {
         all.extend(files(folder, ""));
     }
