@@ -15,6 +15,7 @@ mod preflight;
 mod put;
 mod quickstart;
 mod run;
+mod sample;
 mod sampler;
 mod shard;
 mod sinks;

@@ -2,6 +2,7 @@
 //! brings them in; stop the other way round.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
@@ -76,6 +77,12 @@ impl StartError {
 /// Runs an agent until a signal ends it.
 #[must_use]
 pub fn run(options: AgentOptions) -> ExitCode {
+    run_and_tell(options, |_| {})
+}
+
+/// The same; `on_started` is called once, when everything runs, with the admin address. It must not
+/// block: signals are looked at after it.
+pub(super) fn run_and_tell(options: AgentOptions, on_started: impl FnOnce(SocketAddr)) -> ExitCode {
     let console = Console::stderr();
     let _log: LogGuard = match start_log(&options, &console) {
         Ok(guard) => guard,
@@ -85,7 +92,12 @@ pub fn run(options: AgentOptions) -> ExitCode {
         }
     };
     match Agent::start(&options, console) {
-        Ok(mut agent) => agent.run(),
+        Ok(mut agent) => {
+            if let Some(admin) = &agent.admin {
+                on_started(admin.address());
+            }
+            agent.run()
+        }
         Err(error) => {
             tracing::error!("A fatal error occurred while running. Exception follows.\n{error}");
             ExitCode::from(error.exit_code())

@@ -6,8 +6,10 @@
 mod support;
 
 mod agent_chain;
+mod examples;
 mod harness;
 mod hdfs_failover;
+mod on_the_way;
 mod outage;
 mod same_hdfs;
 mod same_kafka;

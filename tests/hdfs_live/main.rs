@@ -1,11 +1,11 @@
 //! The hdfs sink against a real HDFS, judged by Hadoop's own shell.
 //!
-//! Needs `FLUMEN_TEST_HDFS` (`hdfs://127.0.0.1:PORT`, permissions off, one DataNode) and
-//! `FLUMEN_TEST_HADOOP_CLASSPATH` (what `java org.apache.hadoop.fs.FsShell` runs with). Without them
-//! every test fails: a partner that is not there is no reason to pass.
+//! One cluster for the whole binary; each test has a directory of its own in it.
 
 mod feed;
 mod shell;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ fn lines(count: u64) -> String {
 
 #[test]
 fn files_are_named_rolled_and_renamed_as_flume_does() {
-    let shell = Shell::from_environment("naming");
+    let shell = Shell::start("naming");
     tokio_uring::start(async {
         let log = Log::with_events(25, &[("timestamp", "1709568429123")]);
         let mut config = config(&format!("{}/%Y-%m-%d", shell.root()));
@@ -98,7 +98,7 @@ fn files_are_named_rolled_and_renamed_as_flume_does() {
 
 #[test]
 fn committed_events_can_be_read_while_the_file_is_open() {
-    let shell = Shell::from_environment("open");
+    let shell = Shell::start("open");
     tokio_uring::start(async {
         let log = Log::with_events(1000, &[]);
         let (mut sink, _) = sink(config(&shell.root()), None);
@@ -111,7 +111,7 @@ fn committed_events_can_be_read_while_the_file_is_open() {
 
 #[test]
 fn hadoop_reads_every_codec_and_format() {
-    let shell = Shell::from_environment("formats");
+    let shell = Shell::start("formats");
     tokio_uring::start(async {
         // Hadoop needs its native library for zstd; codec.rs reads that one back itself.
         let codecs = [
@@ -157,7 +157,7 @@ fn hadoop_reads_every_codec_and_format() {
 
 #[test]
 fn files_of_a_crashed_run_are_renamed_and_others_left_alone() {
-    let shell = Shell::from_environment("orphan");
+    let shell = Shell::start("orphan");
     let state = tempfile::tempdir().unwrap();
     let state = state.path().to_owned();
     let first_log = Log::with_events(50, &[]);
@@ -187,7 +187,7 @@ fn files_of_a_crashed_run_are_renamed_and_others_left_alone() {
 
 #[test]
 fn events_of_a_failed_file_go_to_a_new_one() {
-    let shell = Shell::from_environment("failure");
+    let shell = Shell::start("failure");
     tokio_uring::start(async {
         let log = Log::with_events(100, &[]);
         let consumer = log.consumer();
@@ -211,7 +211,7 @@ fn events_of_a_failed_file_go_to_a_new_one() {
 
 #[test]
 fn timers_close_and_rename() {
-    let shell = Shell::from_environment("timers");
+    let shell = Shell::start("timers");
     tokio_uring::start(async {
         let log = Log::with_events(10, &[]);
         let mut config = config(&shell.root());
@@ -232,7 +232,7 @@ fn timers_close_and_rename() {
 
 #[test]
 fn many_buckets_share_one_round_and_the_eldest_is_closed() {
-    let shell = Shell::from_environment("buckets");
+    let shell = Shell::start("buckets");
     tokio_uring::start(async {
         let log = Log::with_events(60, &[]);
         let mut config = config(&format!("{}/%{{number}}", shell.root()));
@@ -258,7 +258,7 @@ fn many_buckets_share_one_round_and_the_eldest_is_closed() {
 
 #[test]
 fn many_small_batches_share_a_flush() {
-    let shell = Shell::from_environment("speed");
+    let shell = Shell::start("speed");
     tokio_uring::start(async {
         let log = Log::default();
         log.add(200_000, |number| format!("{number:0512}"));

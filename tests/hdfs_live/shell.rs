@@ -1,28 +1,32 @@
 //! Hadoop's `FsShell` as a process: the judge of what the sink wrote.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+
+use crate::support::Hdfs;
+use crate::support::partners::Jvm;
+
+const FS_SHELL: &str = "org.apache.hadoop.fs.FsShell";
 
 /// One test's directory in HDFS, and the shell that looks into it.
 pub struct Shell {
     url: String,
+    conf: PathBuf,
     directory: String,
-    class_path: String,
 }
 
 impl Shell {
-    /// An empty directory for the test of this name.
-    ///
-    /// # Panics
-    /// When the environment names no HDFS.
-    pub fn from_environment(name: &str) -> Self {
-        let variable = |key: &str| {
-            std::env::var(key).unwrap_or_else(|_| panic!("{key} is not set: no HDFS to test with"))
+    /// An empty directory for the test of this name, in the cluster that all tests share.
+    pub fn start(name: &str) -> Self {
+        let (url, conf) = {
+            let hdfs = Hdfs::shared();
+            (hdfs.uri(), hdfs.conf())
         };
         let shell = Self {
-            url: variable("FLUMEN_TEST_HDFS"),
-            directory: format!("/flumen-live/{}-{name}", std::process::id()),
-            class_path: variable("FLUMEN_TEST_HADOOP_CLASSPATH"),
+            url,
+            conf,
+            directory: format!("/flumen-live/{name}"),
         };
         shell.run(&["-mkdir", "-p", &shell.directory], None);
         shell
@@ -70,10 +74,10 @@ impl Shell {
     }
 
     fn run(&self, arguments: &[&str], input: Option<&str>) -> String {
+        let jvm = Jvm::of("hdfs").conf(&self.conf).flag("-Xmx256m");
+        let java = jvm.arguments(FS_SHELL, arguments);
         let mut child = Command::new("java")
-            .args(["-Xmx256m", "-cp", &self.class_path])
-            .args(["org.apache.hadoop.fs.FsShell", "-fs", &self.url])
-            .args(arguments)
+            .args(java)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -184,6 +184,11 @@ impl Hdfs {
         "<configuration><property><name>dfs.replication</name><value>1</value></property></configuration>\n",
     );
 
+    /// The folder with `core-site.xml` and `hdfs-site.xml` for clients.
+    pub fn conf(&self) -> PathBuf {
+        self.scratch.folder("conf")
+    }
+
     /// A client that reads it back.
     pub fn client(&mut self) -> &mut HdfsClient {
         &mut self.client

@@ -1,0 +1,118 @@
+# `make run`: a collector to look at. `make test`: everything that must hold. Both do all the set-up.
+# Rust and a JDK are expected; whatever else is missing comes from apt, cargo and Maven Central.
+#
+# Builds, jars and tools live in $(CACHE), outside the checkout: a fresh clone finds them there.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE ?= $(or $(FLUMEN_CACHE),$(HOME)/.cache/flumen)
+export FLUMEN_CACHE := $(CACHE)
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export PATH := $(CACHE)/bin:$(HOME)/.cargo/bin:$(PATH)
+
+PORT ?= 4141
+DIRECTORY ?= flumen-quickstart
+ROUNDS ?= 200
+# Tests of one binary that run at once. The partners are JVMs: two at a time fit a small box.
+THREADS ?= 2
+CARGO_DENY := 0.20.2
+
+CARGO_TEST = cargo test --locked
+
+.PHONY: help run build release deps deps-test deny-tool
+.PHONY: test format lint unit config tidy sinks conformance kafka hdfs end-to-end crash licences
+.PHONY: bench bench-parts
+
+help:
+	@echo 'make run                   build and start a collector on 127.0.0.1:$(PORT), files in $(DIRECTORY)/'
+	@echo 'make test                  every test, with the real partners: 30 to 60 minutes on 2 cores'
+	@echo 'make release               $(CARGO_TARGET_DIR)/release/flumen, as it should be deployed'
+	@echo
+	@echo 'make format lint unit config tidy      seconds to minutes, no partner'
+	@echo 'make conformance sinks kafka hdfs end-to-end      real Flume clients, brokers and clusters'
+	@echo 'make crash ROUNDS=1000     kill -9 under load'
+	@echo 'make licences              advisories, licences and sources of all crates'
+	@echo 'make bench                 flumen beside a real Flume: the table of the README'
+	@echo 'make bench-parts           the parts of the path of a batch'
+
+# The development profile: optimised enough to show what the collector does, and built in a third of
+# the time of `make release`, which is what to measure and to deploy.
+run: build
+	@exec "$(CARGO_TARGET_DIR)/debug/flumen" quickstart --port $(PORT) --directory "$(DIRECTORY)"
+
+build: deps
+	cargo build --locked --bin flumen
+
+release: deps
+	cargo build --locked --release --bin flumen
+	@echo 'built: $(CARGO_TARGET_DIR)/release/flumen'
+
+# Fast things first: what is wrong is said early. Partners one binary after another.
+test: deps-test format lint unit config tidy licences sinks conformance kafka hdfs end-to-end crash
+	@echo "make test: all passed"
+
+# --- set-up ------------------------------------------------------------------------------------------
+
+deps:
+	@.ci/set-up build
+
+deps-test:
+	@.ci/set-up test
+
+# Minutes of compiling, once.
+deny-tool: deps
+	@cargo-deny --version 2>/dev/null | grep -qF '$(CARGO_DENY)' || \
+	    cargo install cargo-deny --version $(CARGO_DENY) --locked --root "$(CACHE)"
+
+# --- tests -------------------------------------------------------------------------------------------
+
+format:
+	cargo fmt --check
+
+lint: deps
+	cargo clippy --locked --all-targets -- -D warnings
+
+unit: deps
+	$(CARGO_TEST) --lib --bins
+
+config: deps
+	$(CARGO_TEST) --test config
+
+tidy: deps
+	$(CARGO_TEST) --test tidy
+
+sinks: deps
+	$(CARGO_TEST) --test file_sinks
+
+conformance: deps-test
+	$(CARGO_TEST) --test conformance -- --test-threads=$(THREADS)
+
+kafka: deps-test
+	$(CARGO_TEST) --test kafka_live -- --test-threads=1
+
+hdfs: deps-test
+	$(CARGO_TEST) --test hdfs_live -- --test-threads=$(THREADS)
+
+end-to-end: deps-test
+	$(CARGO_TEST) --test end_to_end -- --test-threads=$(THREADS)
+
+crash: deps-test
+	FLUMEN_CRASH_ROUNDS=$(ROUNDS) $(CARGO_TEST) --test crash -- --nocapture
+
+# Advisories are a repository on GitHub; a machine that cannot reach it checks the rest and says so.
+licences: deny-tool
+	cargo-deny --locked check bans licenses sources
+	@if timeout 30 git ls-remote --exit-code https://github.com/RustSec/advisory-db main >/dev/null 2>&1; \
+	then cargo-deny --locked check advisories; \
+	else echo 'ADVISORIES WERE NOT CHECKED: github.com/RustSec/advisory-db cannot be reached from here'; fi
+
+# --- benches -----------------------------------------------------------------------------------------
+
+bench: deps-test
+	cargo build --locked --release --bin flumen --example load
+	benches/against_flume $(BENCH)
+
+bench-parts: deps
+	cargo bench --locked
