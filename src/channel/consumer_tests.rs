@@ -106,6 +106,7 @@ fn block(sequence: u64, first_event: u64, records: &[u32]) -> Block {
         event_count: records.iter().sum(),
         segment: 100 + sequence,
         offset: 4096 * sequence,
+        held_bytes: payload.len(),
         payload: Bytes::from(payload),
     }
 }
