@@ -52,9 +52,8 @@ fn scan(criterion: &mut Criterion) {
             batch_events_max: BATCH_EVENTS_MAX,
             event_bytes_max: EVENT_BYTES_MAX,
         };
-        let mut pieces = Pieces::default();
         bencher.iter(|| {
-            pieces.clear();
+            let mut pieces = Pieces::default();
             scan_array(&mut Cursor::new(black_box(&array)), &limits, &mut pieces)
                 .expect("the events are well formed")
         });
