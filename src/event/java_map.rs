@@ -8,7 +8,7 @@
 /// Sorts `entries` (each key once, in order of insertion) into the order of a Java `HashMap`.
 pub fn java_hash_map_order<V>(entries: &mut [(&[u8], V)]) {
     let mut capacity: u32 = 16;
-    while entries.len() as u32 > capacity / 4 * 3 {
+    while u32::try_from(entries.len()).is_ok_and(|count| count > capacity / 4 * 3) {
         capacity *= 2;
     }
     // The sort is stable, which keeps the order of insertion inside a bucket.
