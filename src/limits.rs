@@ -42,6 +42,9 @@ pub const CONNECTIONS_PER_PEER_MAX: usize = 1_024;
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// A frame that has begun must gain bytes within this time.
 pub const PROGRESS_DEADLINE: Duration = Duration::from_secs(30);
+/// Bytes a second that a frame must gain on the whole, beyond its deadline: one byte just inside each
+/// deadline would hold a connection for ever.
+pub const FRAME_RATE_BYTES_MIN: usize = 4 * KIB;
 
 /// Memory of one block buffer: one group commit, header and padding included.
 pub const BLOCK_BYTES: usize = 2 * MIB;
@@ -61,6 +64,6 @@ pub const READ_BACK_BYTES: usize = MIB;
 const _: () = assert!(EVENT_BYTES_MAX < BLOCK_BYTES_MAX);
 const _: () = assert!(EVENT_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES.is_multiple_of(ALIGN_BYTES));
-const _: () = assert!(BLOCK_BYTES < SEGMENT_BYTES_MIN as usize);
+const _: () = assert!((BLOCK_BYTES as u64) < SEGMENT_BYTES_MIN);
 const _: () = assert!(HEADER_STRING_BYTES_MAX < EVENT_BYTES_MAX);
 const _: () = assert!(FRAME_BUFFERS_MAX * 8 * KIB > FRAME_BYTES_MAX);

@@ -33,7 +33,7 @@ use crate::reactor::{Clock, DrainWorld};
 use crate::source::avro::{IpFilter, Placement};
 
 /// From the stop signal to the end of the process.
-const STOP_DEADLINE: Duration = Duration::from_secs(20);
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// What a sink may take to finish its transaction.
 const SINK_STOP_DEADLINE: Duration = Duration::from_secs(10);
 /// How often gauges are brought up to date.

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use crate::event::Cursor;
     use crate::limits;
-    use crate::source::avro::{Call, EventLimits, Handshake, scan_array};
+    use crate::source::avro::{Call, EventLimits, Handshake, Pieces, scan_array};
 
     #[test]
     fn what_is_sent_is_what_the_source_reads() {
@@ -104,7 +104,7 @@ mod tests {
             batch_events_max: limits::BATCH_EVENTS_MAX,
             event_bytes_max: limits::EVENT_BYTES_MAX,
         };
-        let mut pieces = Vec::new();
+        let mut pieces = Pieces::default();
         assert_eq!(scan_array(&mut cursor, &limits, &mut pieces).unwrap(), 2);
         assert_eq!(cursor.bytes_left(), 0);
     }

@@ -3,6 +3,7 @@
 //! Lives from start to stop. The main thread moves it through its [`Stage`]s; it answers each with a
 //! [`Report`].
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
@@ -18,7 +19,7 @@ use crate::channel::wal::{AppendMeters, LogShared, ShardLog, WalPlan, open_shard
 use crate::channel::{MemoryPut, PutError};
 use crate::config::{SourceConfig, SourceKind};
 use crate::interceptor::Chain;
-use crate::metrics::Registry;
+use crate::metrics::{Recorder, Registry};
 use crate::reactor::{Ground, ShardWorld};
 use crate::selector::Replicating;
 use crate::source::avro::{AvroSource, Placement, Stop};
@@ -166,8 +167,10 @@ async fn reached(stages: &mut watch::Receiver<Stage>, stage: Stage) -> Stage {
 async fn serve(world: &ShardWorld, puts: &[NamedPut], job: &mut ShardJob) {
     let stop = Stop::default();
     let mut serving = Vec::new();
+    let ack_latency = job.registry.shards()[job.index].ack_latency.recorder();
+    let ack_latency = Rc::new(RefCell::new(ack_latency));
     for source in &job.sources {
-        let listening = source_of(world, puts, job, source, &stop).listen();
+        let listening = source_of(world, puts, job, source, &ack_latency, &stop).listen();
         match listening {
             Ok(listening) => serving.push(glommio::spawn_local(listening.serve())),
             Err(error) => {
@@ -197,6 +200,7 @@ fn source_of(
     puts: &[NamedPut],
     job: &ShardJob,
     source: &SourceConfig,
+    ack_latency: &Rc<RefCell<Recorder>>,
     stop: &Stop,
 ) -> AvroSource<ShardWorld, ChannelPut<ShardWorld>> {
     let SourceKind::Avro(config) = &source.kind;
@@ -219,6 +223,7 @@ fn source_of(
             optional: channels(&source.optional_channels),
         },
         counters: job.registry.source(&source.name).counters(job.index),
+        ack_latency: Some(Rc::clone(ack_latency)),
         placement: Arc::clone(&job.placement[&source.name]),
         stop: stop.clone(),
     }

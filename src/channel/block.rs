@@ -35,6 +35,8 @@ pub struct Block {
     pub offset: u64,
     /// Records back to back.
     pub payload: Bytes,
+    /// Memory that the payload keeps from being used otherwise; at least its length.
+    pub held_bytes: usize,
 }
 
 /// Why the payload of a block is not records. The checksum held, so this is a defect of ours or

@@ -83,3 +83,81 @@ impl Future for Commit {
         Poll::Ready(self.failed.take().map_or(Ok(()), Err))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::{block_on, poll_once};
+
+    use super::*;
+
+    fn closed() -> PutError {
+        let channel = Rc::from("c1");
+        PutError::Closed { channel }
+    }
+
+    /// A commit over `count` blocks, and what becomes of them.
+    fn over(count: usize) -> (Commit, Vec<Rc<Outcome>>) {
+        let outcomes: Vec<Rc<Outcome>> = (0..count).map(|_| Rc::default()).collect();
+        let mut commit = Commit::default();
+        for outcome in &outcomes {
+            commit.wait_for(Rc::clone(outcome));
+        }
+        (commit, outcomes)
+    }
+
+    #[test]
+    fn batch_of_no_block_is_committed() {
+        assert!(block_on(Commit::default()).is_ok());
+    }
+
+    #[test]
+    fn batch_is_committed_when_every_block_is_in_whatever_order() {
+        for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+            let (mut commit, outcomes) = over(3);
+            for block in order {
+                assert!(block_on(poll_once(&mut commit)).is_none());
+                outcomes[block].resolve(Ok(()));
+            }
+            assert!(matches!(block_on(poll_once(&mut commit)), Some(Ok(()))));
+        }
+    }
+
+    #[test]
+    fn one_failed_block_fails_the_batch_once_all_are_known() {
+        let (mut commit, outcomes) = over(2);
+        outcomes[0].resolve(Err(closed()));
+        assert!(
+            block_on(poll_once(&mut commit)).is_none(),
+            "the other block is under way"
+        );
+        outcomes[1].resolve(Ok(()));
+        assert!(matches!(block_on(commit), Err(PutError::Closed { .. })));
+    }
+
+    #[test]
+    fn every_batch_of_a_block_is_told() {
+        let outcome = Rc::new(Outcome::default());
+        let mut commits: Vec<Commit> = (0..3).map(|_| Commit::default()).collect();
+        for commit in &mut commits {
+            commit.wait_for(Rc::clone(&outcome));
+            assert!(block_on(poll_once(commit)).is_none());
+        }
+        outcome.resolve(Err(closed()));
+        for commit in commits {
+            assert!(block_on(commit).is_err());
+        }
+        let mut late = Commit::default();
+        late.wait_for(outcome);
+        assert!(block_on(late).is_err(), "whoever asks later hears the same");
+    }
+
+    #[test]
+    fn task_that_polls_often_waits_once() {
+        let (mut commit, outcomes) = over(1);
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..100 {
+            assert!(Pin::new(&mut commit).poll(&mut cx).is_pending());
+        }
+        assert_eq!(outcomes[0].state.borrow().waiting.len(), 1);
+    }
+}

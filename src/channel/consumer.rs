@@ -417,22 +417,22 @@ impl Lane {
         if slice.event_count <= max {
             return Ok(slice);
         }
-        let front = slice.split_front(max);
-        let front =
-            front.map_err(|source| self.damaged(BlockError::Events { offset: 0, source }))?;
-        self.returned.push_front(slice);
-        Ok(front)
+        match slice.split_front(max) {
+            Ok(front) => {
+                self.returned.push_front(slice);
+                Ok(front)
+            }
+            // Its bytes are no events: counted as passed, or the cursor would stand here for ever.
+            Err(source) => {
+                let error = self.damaged(BlockError::Events { offset: 0, source });
+                self.committed(slice.first_event, u64::from(slice.event_count));
+                Err(error)
+            }
+        }
     }
 
     fn open(&mut self, block: Block) {
         assert!(self.open.is_none(), "one block is cut at a time");
-        // Events between were quarantined by the feed, which has counted and named them.
-        if block.first_event > self.next_event {
-            let lost = block.first_event - self.next_event;
-            let first = self.next_event;
-            self.next_event = block.first_event;
-            self.committed(first, lost);
-        }
         self.feed.opened(block.sequence);
         self.places.push_back(DeliveredTo {
             event: block.first_event,
@@ -440,6 +440,13 @@ impl Lane {
             segment: block.segment,
             offset: block.offset,
         });
+        // Events between were quarantined by the feed, which has counted and named them.
+        if block.first_event > self.next_event {
+            let lost = block.first_event - self.next_event;
+            let first = self.next_event;
+            self.next_event = block.first_event;
+            self.committed(first, lost);
+        }
         let next_event = block.first_event;
         self.open = Some(OpenBlock {
             block,
@@ -471,6 +478,7 @@ impl Lane {
             if delivered > 0 {
                 let count = u32::try_from(delivered).expect("less than the record's count");
                 if let Err(source) = slice.split_front(count) {
+                    open.next_event = first_event;
                     return Err(self.skip_damaged_block(BlockError::Events { offset: 0, source }));
                 }
             }
@@ -558,3 +566,7 @@ fn slice_of(record: Record, first_event: u64) -> Slice {
         in_memory: record.in_memory,
     }
 }
+
+#[cfg(test)]
+#[path = "consumer_tests.rs"]
+mod tests;

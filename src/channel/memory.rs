@@ -115,6 +115,7 @@ impl<G: Ground> Put for MemoryPut<G> {
             ..start
         };
         inner.end.set(end);
+        let held_bytes = memory.len();
         let held = Held {
             memory,
             usage: Arc::clone(&inner.shared.usage),
@@ -126,6 +127,7 @@ impl<G: Ground> Put for MemoryPut<G> {
             segment: 0,
             offset: 0,
             payload: Bytes::from_owner(held),
+            held_bytes,
         };
         inner.shared.publish(Some(&block), end);
         inner

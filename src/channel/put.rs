@@ -22,6 +22,19 @@ pub enum PutError {
         /// The limit.
         transaction_capacity: usize,
     },
+    /// One event is larger than a segment or a block can be.
+    #[error(
+        "channel {channel}: an event of {event_bytes} bytes is more than the {bytes_max} bytes that fit a \
+         segment; raise maxFileSize, or send smaller events"
+    )]
+    EventTooLarge {
+        /// Channel name.
+        channel: Rc<str>,
+        /// Its headers and body.
+        event_bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
     /// No room within `keep-alive`.
     #[error(
         "channel {channel} is full: {used_events} of {capacity_events} events ({used_bytes} of \
@@ -75,8 +88,9 @@ pub enum PutError {
 
 /// Takes batches on one shard. Batches that one task puts, one after another, keep their order.
 pub trait Put: 'static {
-    /// What [`Put::put`] returns at once; awaiting it waits for the commit.
-    type Commit: Future<Output = Result<(), PutError>> + 'static;
+    /// What [`Put::put`] returns at once; awaiting it waits for the commit. `Unpin`, so that a source
+    /// can keep it in its queue of answers and poll it there, without a box a batch.
+    type Commit: Future<Output = Result<(), PutError>> + Unpin + 'static;
 
     /// Copies the batch into the channel, waiting (first come, first served) for room up to
     /// `keep-alive`. The batch's bytes are not needed any more when this returns; the batch is

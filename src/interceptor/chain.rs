@@ -2,6 +2,7 @@
 //! the millisecond changes and a `timestamp` asks for it.
 
 use std::net::{IpAddr, ToSocketAddrs};
+use std::rc::Rc;
 
 use crate::config::InterceptorConfig;
 use crate::event::{Overlay, OverlayHeader};
@@ -10,7 +11,7 @@ use crate::event::{Overlay, OverlayHeader};
 #[derive(Debug, Clone)]
 pub struct Chain {
     steps: Vec<Step>,
-    overlay: Overlay,
+    overlay: Rc<Overlay>,
     built_for_ms: Option<u64>,
     has_timestamp: bool,
 }
@@ -32,22 +33,22 @@ impl Chain {
             .any(|step| matches!(step, Step::Timestamp { .. }));
         Self {
             steps,
-            overlay: Overlay::default(),
+            overlay: Rc::default(),
             built_for_ms: None,
             has_timestamp,
         }
     }
 
-    /// What a batch that arrived at `arrival_ms` gains.
-    pub fn overlay(&mut self, arrival_ms: u64) -> &Overlay {
+    /// What a batch that arrived at `arrival_ms` gains; shared by all batches of that millisecond.
+    pub fn overlay(&mut self, arrival_ms: u64) -> Rc<Overlay> {
         let stale = match self.built_for_ms {
             None => true,
             Some(built_for_ms) => self.has_timestamp && built_for_ms != arrival_ms,
         };
         if stale {
-            self.overlay = Overlay::default();
+            let mut overlay = Overlay::default();
             for step in &self.steps {
-                self.overlay.push(match step {
+                overlay.push(match step {
                     Step::Constant(header) => header.clone(),
                     Step::Timestamp { header, preserve } => OverlayHeader {
                         key: header.clone().into_bytes(),
@@ -56,9 +57,10 @@ impl Chain {
                     },
                 });
             }
+            self.overlay = Rc::new(overlay);
             self.built_for_ms = Some(arrival_ms);
         }
-        &self.overlay
+        Rc::clone(&self.overlay)
     }
 }
 
@@ -130,7 +132,8 @@ mod tests {
             },
         ]);
         for now in [17u64, 17, 18] {
-            let headers = chain.overlay(now).headers();
+            let overlay = chain.overlay(now);
+            let headers = overlay.headers();
             assert_eq!(headers[0].key, b"dc");
             assert!(headers[0].preserve_existing);
             assert_eq!(headers[1].value, now.to_string().into_bytes());

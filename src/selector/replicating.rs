@@ -1,10 +1,12 @@
 //! `replicating`: every required channel in order, then the optional ones, whose errors are only
-//! logged. One per shard and source.
+//! reported. One per shard and source.
 //!
 //! As in Flume, a channel that took the batch before another one refused keeps it.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use crate::channel::{Put, PutError};
 use crate::event::Batch;
@@ -18,54 +20,85 @@ pub struct Replicating<P> {
     pub optional: Vec<Rc<P>>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Required,
+    Optional,
+}
+
 /// A batch on its way to becoming durable.
 #[derive(Debug)]
 pub struct Receipt<C> {
-    required: Vec<Pin<Box<C>>>,
-    optional: Vec<Pin<Box<C>>>,
+    /// The first required channel. With one channel, the usual case, nothing is allocated.
+    first: Option<C>,
+    /// The other channels, in order.
+    others: VecDeque<(Need, C)>,
 }
 
 impl<P: Put> Replicating<P> {
-    /// Copies the batch into the channels.
+    /// Copies the batch into the channels. `optional_failed` hears of optional ones that refuse it.
     ///
     /// # Errors
     /// The first error of a required channel; later channels are not tried then.
-    pub async fn put(&self, batch: &Batch<'_>) -> Result<Receipt<P::Commit>, PutError> {
-        let mut receipt = Receipt {
-            required: Vec::with_capacity(self.required.len()),
-            optional: Vec::new(),
-        };
+    pub async fn put(
+        &self,
+        batch: &Batch<'_>,
+        optional_failed: impl Fn(&PutError),
+    ) -> Result<Receipt<P::Commit>, PutError> {
+        let mut receipt = Receipt::nothing();
         for channel in &self.required {
-            receipt.required.push(Box::pin(channel.put(batch).await?));
+            let commit = channel.put(batch).await?;
+            if receipt.first.is_none() {
+                receipt.first = Some(commit);
+            } else {
+                receipt.others.push_back((Need::Required, commit));
+            }
         }
         for channel in &self.optional {
             match channel.put(batch).await {
-                Ok(commit) => receipt.optional.push(Box::pin(commit)),
-                Err(error) => log_optional(&error),
+                Ok(commit) => receipt.others.push_back((Need::Optional, commit)),
+                Err(error) => optional_failed(&error),
             }
         }
         Ok(receipt)
     }
 }
 
-impl<C: Future<Output = Result<(), PutError>>> Receipt<C> {
-    /// Waits until every channel has committed, or a required one has failed.
-    ///
-    /// # Errors
-    /// The first error of a required channel.
-    pub async fn committed(self) -> Result<(), PutError> {
-        for commit in self.required {
-            commit.await?;
+impl<C> Receipt<C> {
+    /// For a batch without events: no channel has to take it.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self {
+            first: None,
+            others: VecDeque::new(),
         }
-        for commit in self.optional {
-            if let Err(error) = commit.await {
-                log_optional(&error);
-            }
-        }
-        Ok(())
     }
 }
 
-fn log_optional(error: &PutError) {
-    tracing::error!("Unable to put batch on optional channel: {error}");
+impl<C: Future<Output = Result<(), PutError>> + Unpin> Receipt<C> {
+    /// Ready when every channel has committed, or with the first error of a required channel.
+    /// `optional_failed` hears of optional ones that failed. Not to be called again then.
+    pub fn poll_committed(
+        &mut self,
+        cx: &mut Context<'_>,
+        optional_failed: impl Fn(&PutError),
+    ) -> Poll<Result<(), PutError>> {
+        if let Some(commit) = &mut self.first {
+            match Pin::new(commit).poll(cx) {
+                Poll::Ready(Ok(())) => self.first = None,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        while let Some((need, commit)) = self.others.front_mut() {
+            match (*need, Pin::new(commit).poll(cx)) {
+                (_, Poll::Pending) => return Poll::Pending,
+                (_, Poll::Ready(Ok(()))) => {}
+                (Need::Required, Poll::Ready(Err(error))) => return Poll::Ready(Err(error)),
+                (Need::Optional, Poll::Ready(Err(error))) => optional_failed(&error),
+            }
+            self.others.pop_front();
+        }
+        Poll::Ready(Ok(()))
+    }
 }

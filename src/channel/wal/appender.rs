@@ -36,11 +36,14 @@ use crate::reactor::{DiskFile, Ground, WriteBuffer};
 
 /// Blocks below this size are copied for the drain, so that a tail of many small commits does not pin
 /// a whole buffer each.
-const COPY_BELOW_BYTES: usize = limits::BLOCK_BYTES / 8;
+const COPY_BELOW_BYTES: usize = limits::BLOCK_BYTES / 4;
 /// How often segments are recycled and free space is looked at.
-const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(250);
+const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(100);
 /// A channel without a healthy directory looks for one this often.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// Written segments that wait when the first batch comes: what the log rolls through until the first
+/// ones come back from the drain and the checkpoint.
+const SPARES_AT_START: usize = 3;
 
 /// Where an appender counts what operators see.
 #[derive(Debug)]
@@ -160,19 +163,32 @@ impl<G: Ground> Appender<G> {
         }
     }
 
-    /// Opens the first segment and starts the committer and the housekeeping on this shard.
-    ///
-    /// # Errors
-    /// No data directory takes a segment.
-    pub async fn start(&self) -> Result<(), SegmentError> {
-        self.inner.segments.prepare_spare().await?;
-        let end = self.inner.state.borrow().end;
-        let active = self.inner.segments.open_next(end).await?;
-        self.inner.activate(active);
-        let ground = self.inner.ground.clone();
-        ground.spawn(Rc::clone(&self.inner).commit_blocks());
-        ground.spawn(Rc::clone(&self.inner).keep_house());
-        Ok(())
+    /// Opens the first segment and starts the committer and the housekeeping on this shard. When no
+    /// directory takes a segment, the channel starts all the same: its backlog drains, which may be
+    /// what makes room, and batches are refused until then.
+    pub async fn start(&self) {
+        let inner = &self.inner;
+        for spares in 1..=SPARES_AT_START {
+            if let Err(error) = inner.segments.prepare_spare(spares).await {
+                tracing::warn!(
+                    "channel {}: no spare segment: {error}",
+                    inner.admission.channel
+                );
+                break;
+            }
+        }
+        let end = inner.state.borrow().end;
+        match inner.segments.open_next(end).await {
+            Ok(active) => inner.activate(active),
+            Err(error) => {
+                let refusal = inner.refusal_of(&error);
+                tracing::error!("{refusal}; batches are answered FAILED until that changes");
+                inner.state.borrow_mut().refusal = Some(refusal);
+            }
+        }
+        let ground = inner.ground.clone();
+        ground.spawn(Rc::clone(inner).commit_blocks());
+        ground.spawn(Rc::clone(inner).keep_house());
     }
 
     /// Refuses new batches, and returns when every batch taken so far has its outcome.
@@ -204,13 +220,17 @@ impl<G: Ground> Put for Appender<G> {
             batch.overlay.encode(&mut overlay);
         }
         let refusal = || inner.refusal();
+        let fits_block = record_bytes(batch, &overlay) <= payload_bytes_max(limits::BLOCK_BYTES);
+        if !fits_block {
+            inner.check_event_sizes(batch, &overlay)?;
+        }
         // Bytes are bounded by segments on disk, not counted per batch.
         let _turn = inner
             .admission
             .admit(&inner.ground, batch.event_count, 0, refusal)
             .await?;
         let mut commit = Commit::default();
-        if record_bytes(batch, &overlay) <= payload_bytes_max(limits::BLOCK_BYTES) {
+        if fits_block {
             commit.wait_for(inner.append(batch, &overlay).await);
         } else {
             inner.append_in_parts(batch, &overlay, &mut commit).await;
@@ -223,11 +243,44 @@ impl<G: Ground> Inner<G> {
     fn refusal(&self) -> Option<PutError> {
         let state = self.state.borrow();
         if state.closing {
-            return Some(PutError::Closed {
-                channel: Rc::clone(&self.admission.channel),
-            });
+            return Some(self.closed());
         }
         state.refusal.clone()
+    }
+
+    fn closed(&self) -> PutError {
+        PutError::Closed {
+            channel: Rc::clone(&self.admission.channel),
+        }
+    }
+
+    /// An event has to fit one block, and a block one segment. Only batches that are larger than a
+    /// block are looked at.
+    fn check_event_sizes(&self, batch: &Batch<'_>, overlay: &[u8]) -> Result<(), PutError> {
+        let segment_bytes = self.segments.plan().segment_bytes - SEGMENT_HEADER_BYTES;
+        let bytes_max = usize::try_from(segment_bytes).unwrap_or(usize::MAX);
+        let bytes_max = bytes_max.min(limits::BLOCK_BYTES_MAX) - BLOCK_HEADER_BYTES;
+        let bytes_max = bytes_max.saturating_sub(RECORD_HEADER_BYTES + overlay.len());
+        let too_large = |event_bytes| PutError::EventTooLarge {
+            channel: Rc::clone(&self.admission.channel),
+            event_bytes,
+            bytes_max,
+        };
+        if overlay.len() > limits::BLOCK_BYTES / 2 {
+            return Err(too_large(overlay.len()));
+        }
+        for piece in batch.pieces {
+            let mut cursor = Cursor::new(piece);
+            let mut start = 0;
+            while cursor.bytes_left() > 0 {
+                let end = Events::skip(&mut cursor).expect("the source has scanned the batch");
+                if end - start > bytes_max {
+                    return Err(too_large(end - start));
+                }
+                start = end;
+            }
+        }
+        Ok(())
     }
 
     /// Adds one record, waiting until a buffer has room for it. The caller holds the turn.
@@ -244,6 +297,12 @@ impl<G: Ground> Inner<G> {
 
     fn try_append(&self, batch: &Batch<'_>, overlay: &[u8], bytes: usize) -> Option<Rc<Outcome>> {
         let mut state = self.state.borrow_mut();
+        if state.committer_ended {
+            self.admission.usage.release(batch.event_count as u64, 0);
+            let outcome = Rc::new(Outcome::default());
+            outcome.resolve(Err(self.closed()));
+            return Some(outcome);
+        }
         let filling = match &mut state.filling {
             Some(filling) => filling,
             empty => {
@@ -335,6 +394,7 @@ impl<G: Ground> Inner<G> {
             };
             written = result;
         }
+        assert!(self.seal().is_none(), "the loop ends when nothing waits");
         self.shared
             .closed
             .store(true, std::sync::atomic::Ordering::Release);
@@ -457,13 +517,25 @@ impl<G: Ground> Inner<G> {
             active.info.path.display(),
             start.offset,
         );
+        self.shared.mark_failed(active.info.id);
         self.segments.failed(&active.info.path);
     }
 
     /// Nobody could store the block: its batches are FAILED, and their agents keep them.
     fn refuse(&self, sealed: Sealed<G::Buffer>, error: &SegmentError) {
+        let refusal = self.refusal_of(error);
+        tracing::error!("{refusal}; {error}");
+        let event_count = sealed.filling.event_count as u64;
+        self.admission.usage.release(event_count, 0);
+        self.admission.counters.event_put_error.add(event_count);
+        sealed.filling.outcome.resolve(Err(refusal.clone()));
+        self.state.borrow_mut().refusal = Some(refusal);
+    }
+
+    /// What a source is told when there is no segment to write to.
+    fn refusal_of(&self, error: &SegmentError) -> PutError {
         let channel = Rc::clone(&self.admission.channel);
-        let refusal = match error {
+        match error {
             SegmentError::NoSpace {
                 directory,
                 free_bytes,
@@ -485,16 +557,18 @@ impl<G: Ground> Inner<G> {
                 capacity_bytes: *segment_count as u64 * segment_bytes,
                 keep_alive_ms: 0,
             },
-            SegmentError::Device { .. } | SegmentError::Resting => {
+            SegmentError::Device { source, .. } => {
+                let reason = io::Error::new(source.kind(), format!("{error}: {source}"));
+                PutError::Device {
+                    channel,
+                    reason: Rc::new(reason),
+                }
+            }
+            SegmentError::Resting => {
                 let reason = Rc::new(io::Error::other(error.to_string()));
                 PutError::Device { channel, reason }
             }
-        };
-        let event_count = sealed.filling.event_count as u64;
-        self.admission.usage.release(event_count, 0);
-        self.admission.counters.event_put_error.add(event_count);
-        sealed.filling.outcome.resolve(Err(refusal.clone()));
-        self.state.borrow_mut().refusal = Some(refusal);
+        }
     }
 
     /// A block is durable: the drain gets it, then its agents are answered.
@@ -514,6 +588,11 @@ impl<G: Ground> Inner<G> {
             ..
         } = filling;
         let block = (!self.shared.groups.is_empty()).then(|| {
+            let held_bytes = if used < COPY_BELOW_BYTES {
+                used
+            } else {
+                limits::BLOCK_BYTES.max(used)
+            };
             let payload = if used < COPY_BELOW_BYTES {
                 bytes::Bytes::copy_from_slice(&buffer.bytes()[BLOCK_HEADER_BYTES..used])
             } else {
@@ -526,6 +605,7 @@ impl<G: Ground> Inner<G> {
                 segment: start.segment,
                 offset: start.offset,
                 payload,
+                held_bytes,
             }
         });
         self.admission
@@ -544,7 +624,8 @@ impl<G: Ground> Inner<G> {
             for segment in self.shared.take_released() {
                 self.segments.recycle(segment).await;
             }
-            if let Err(error) = self.segments.prepare_spare().await {
+            self.segments.trim_spares().await;
+            if let Err(error) = self.segments.prepare_spare(1).await {
                 tracing::debug!(
                     "channel {}: no spare segment: {error}",
                     self.admission.channel

@@ -107,6 +107,8 @@ impl<G: Ground> Feed for WalFeed<G> {
 
     fn next(&mut self) -> Next {
         // Read before looking into memory: what is durable by now has been offered by now.
+        // The event before the sequence, which is stored first: together they are never ahead.
+        let durable_event = self.log.durable_event();
         let durable = self.log.durable_sequence();
         if let Some(block) = self.from_memory() {
             self.next_sequence += 1;
@@ -125,10 +127,9 @@ impl<G: Ground> Feed for WalFeed<G> {
         // What the disk cannot give is lost up to here.
         let (sequence, event) = match &self.held {
             Some(held) => (held.sequence, held.first_event),
-            None => (durable, self.log.durable_event()),
+            None => (durable, durable_event),
         };
         let disk = Rc::clone(&self.disk);
-        let shard = self.log.shard;
         let wanted = LogPosition {
             sequence: self.next_sequence,
             ..LogPosition::default()
@@ -138,7 +139,13 @@ impl<G: Ground> Feed for WalFeed<G> {
         } else {
             wanted
         };
-        Next::Fetch(Box::pin(read_back(disk, shard, wanted, sequence, event)))
+        let bounds = Bounds {
+            shard: self.log.shard,
+            wanted,
+            durable,
+            resume: (sequence, event),
+        };
+        Next::Fetch(Box::pin(read_back(disk, bounds)))
     }
 
     fn opened(&mut self, sequence: u64) {
@@ -150,30 +157,45 @@ impl<G: Ground> Feed for WalFeed<G> {
     }
 }
 
-/// Reads block `wanted`, or the first one behind damage.
-async fn read_back<G: Ground>(
-    disk: Rc<RefCell<Disk<G>>>,
+/// What one read-back looks for.
+#[derive(Debug)]
+struct Bounds {
     shard: u32,
     wanted: LogPosition,
-    resume_sequence: u64,
-    resume_event: u64,
+    /// Blocks from here on are not durable yet.
+    durable: u64,
+    /// Block and event with which the log goes on if the disk gives nothing.
+    resume: (u64, u64),
+}
+
+/// Reads the wanted block, or the first one behind damage.
+async fn read_back<G: Ground>(
+    disk: Rc<RefCell<Disk<G>>>,
+    bounds: Bounds,
 ) -> Result<Block, TakeError> {
+    let Bounds {
+        shard,
+        wanted,
+        durable,
+        resume,
+    } = bounds;
     let reader = disk.borrow_mut().reader.take();
-    let mut reader = Loan {
+    let mut loan = Loan {
         reader,
         disk: Rc::clone(&disk),
     };
-    let log = reader.get();
-    if log.position().sequence != wanted.sequence {
+    let reader = loan.get();
+    if reader.position().sequence != wanted.sequence {
         // The group read from memory in between.
-        log.seek(wanted);
+        reader.seek(wanted);
     }
-    let found = log.next().await;
-    let place = log.position();
+    let place = reader.position();
+    let found = reader.next(durable).await;
     let mut disk = disk.borrow_mut();
     match found {
         Ok(Found::Block { block, lost, .. }) => {
             disk.failures = 0;
+            reader.pass_unreadable(false);
             disk.counters.read_back_block.increment();
             if let Some(lost) = lost {
                 disk.report(shard, lost);
@@ -183,42 +205,38 @@ async fn read_back<G: Ground>(
         Ok(Found::End) => {
             // Durable blocks that are not there, and nothing valid behind them.
             disk.failures = 0;
-            let lost = Lost {
-                segment: place.segment,
-                offset: place.offset,
-                sequence: wanted.sequence,
-                blocks: resume_sequence - wanted.sequence,
-                events: resume_event.saturating_sub(place.event),
-            };
-            disk.report(shard, lost);
-            Ok(empty_block(resume_sequence, resume_event))
+            reader.pass_unreadable(false);
+            disk.report(
+                shard,
+                Lost {
+                    segment: place.segment,
+                    offset: place.offset,
+                    sequence: wanted.sequence,
+                    blocks: resume.0 - wanted.sequence,
+                    events: resume.1.saturating_sub(place.event),
+                },
+            );
+            Ok(empty_block(resume.0, resume.1))
         }
         Err(error) => {
-            disk.failures += 1;
-            if disk.failures < READ_ATTEMPTS_MAX {
-                let (segment, offset) = (error.segment, error.offset);
-                let source = Arc::new(error.source);
-                return Err(TakeError::Read {
-                    shard,
-                    segment,
-                    offset,
-                    source,
-                });
-            }
-            tracing::error!(
-                "channel {}: {error}; given up after {READ_ATTEMPTS_MAX} attempts",
-                disk.channel
-            );
-            disk.failures = 0;
-            let lost = Lost {
-                segment: error.segment,
-                offset: error.offset,
-                sequence: wanted.sequence,
-                blocks: resume_sequence - wanted.sequence,
-                events: resume_event.saturating_sub(place.event),
+            // No descriptor, no memory, no right: that passes, and says nothing about the data. Only
+            // what the medium itself refuses again and again is given up, sector by sector.
+            disk.failures = if error.is_medium() {
+                disk.failures + 1
+            } else {
+                0
             };
-            disk.report(shard, lost);
-            Ok(empty_block(resume_sequence, resume_event))
+            if disk.failures >= READ_ATTEMPTS_MAX {
+                reader.pass_unreadable(true);
+            }
+            let (segment, offset) = (error.segment, error.offset);
+            let source = Arc::new(error.source);
+            Err(TakeError::Read {
+                shard,
+                segment,
+                offset,
+                source,
+            })
         }
     }
 }
@@ -232,6 +250,7 @@ fn empty_block(resume_sequence: u64, resume_event: u64) -> Block {
         segment: 0,
         offset: SEGMENT_HEADER_BYTES,
         payload: bytes::Bytes::new(),
+        held_bytes: 0,
     }
 }
 

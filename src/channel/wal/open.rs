@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::appender::{AppendMeters, Appender};
 use super::checkpoint::{Checkpoint, ShardCheckpoint};
 use super::recovery::{RecoveryError, recover};
-use super::segments::{SegmentError, SegmentPlan, Segments};
+use super::segments::{SegmentPlan, Segments};
 use super::shared::{LogShared, Usage};
 use crate::channel::admission::Admission;
 use crate::channel::consumer::DeliveredTo;
@@ -66,17 +66,6 @@ pub enum OpenError {
         /// Why.
         #[source]
         source: RecoveryError,
-    },
-    /// No segment to append to.
-    #[error("channel {channel}, shard {shard}: no segment to write to")]
-    Segment {
-        /// Channel name.
-        channel: String,
-        /// Shard number.
-        shard: u32,
-        /// Why.
-        #[source]
-        source: SegmentError,
     },
 }
 
@@ -149,6 +138,7 @@ pub async fn open_shard<G: Ground>(
         counters: Arc::clone(&counters),
     };
     let Some(meters) = meters else {
+        ground.spawn(free_released(ground.clone(), shared));
         return Ok((log, None));
     };
     let segment_plan = SegmentPlan {
@@ -187,15 +177,24 @@ pub async fn open_shard<G: Ground>(
         counters,
         meters,
     );
-    appender
-        .start()
-        .await
-        .map_err(|source| OpenError::Segment {
-            channel,
-            shard,
-            source,
-        })?;
+    appender.start().await;
     Ok((log, Some(appender)))
+}
+
+/// Removes the segments of a log that is only drained, as they are released; the last one stays until
+/// the shard appends again.
+async fn free_released<G: Ground>(ground: G, log: Arc<LogShared>) {
+    loop {
+        ground.sleep(Duration::from_secs(1)).await;
+        for segment in log.take_released() {
+            if let Err(error) = ground.remove(&segment.path).await {
+                tracing::warn!(
+                    "segment {}: cannot be removed: {error}",
+                    segment.path.display()
+                );
+            }
+        }
+    }
 }
 
 /// A shard's folder in a data directory.
@@ -214,9 +213,11 @@ pub fn shards_on_disk(directories: &[PathBuf]) -> Vec<u32> {
         };
         for entry in entries.flatten() {
             let name = entry.file_name();
+            // Only what `shard_folder` makes: anything else is not ours.
             let number = name.to_str().and_then(|name| name.strip_prefix("shard-"));
-            if let Some(Ok(shard)) = number.map(str::parse) {
-                shards.push(shard);
+            let number = number.filter(|number| number.len() == 3);
+            if let Some(Ok(shard)) = number.map(str::parse::<u8>) {
+                shards.push(u32::from(shard));
             }
         }
     }

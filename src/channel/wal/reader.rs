@@ -3,16 +3,17 @@
 //! Used by recovery on the shard, which wants to know where the log ends, and by the drain, which
 //! wants the blocks. Every block is verified: header checksum, place, epoch, chain, payload checksum.
 //!
-//! What a position that should hold block `n` may hold instead:
+//! Which segment holds block `n` is never guessed from where the reader stands: it is the last one
+//! that begins with `n` or before it. So a copy of `n` whose write failed, in a segment that was then
+//! closed, is never read: its successor begins with `n`.
 //!
-//! | found at the position          | a successor segment     | verdict                                  |
-//! |--------------------------------|-------------------------|------------------------------------------|
-//! | block `n`, all checks hold     | any                     | the block                                |
-//! | anything else                  | begins with block `n`   | this segment ended here: go on there     |
-//! | anything else, later in the    | any                     | damage: blocks `n..m` are lost, go on    |
-//! | segment a valid block `m > n`  |                         | with `m`                                 |
-//! | anything else                  | begins with `m > n`     | damage: `n..m` are lost, go on there     |
-//! | anything else                  | none                    | the end of the log                       |
+//! | at the place of block `n`                  | behind it                      | verdict                       |
+//! |--------------------------------------------|--------------------------------|-------------------------------|
+//! | block `n`, all checks hold                 | any                            | the block                     |
+//! | a valid block `m < n`                      | any                            | skip it: only `n` was known   |
+//! | anything else                              | in the segment, a valid `m ≥ n`| blocks `n..m` are lost        |
+//! | anything else                              | a segment that begins with `m` | blocks `n..m` are lost        |
+//! | anything else                              | nothing                        | the end of the log            |
 
 use std::io;
 use std::sync::Arc;
@@ -28,10 +29,12 @@ use crate::reactor::{DiskFile, Ground};
 
 /// Where the segments of a log are found; recovery has a list, the drain the live log.
 pub trait SegmentTable {
-    /// The segment that holds block `sequence`.
+    /// The last segment that begins with block `sequence` or before it.
     fn segment_of(&self, sequence: u64) -> Option<SegmentInfo>;
     /// The first segment behind `id`.
     fn segment_after(&self, id: u64) -> Option<SegmentInfo>;
+    /// The oldest segment.
+    fn first(&self) -> Option<SegmentInfo>;
 }
 
 impl SegmentTable for Arc<LogShared> {
@@ -41,6 +44,10 @@ impl SegmentTable for Arc<LogShared> {
 
     fn segment_after(&self, id: u64) -> Option<SegmentInfo> {
         LogShared::segment_after(self, id)
+    }
+
+    fn first(&self) -> Option<SegmentInfo> {
+        self.first_segment()
     }
 }
 
@@ -55,6 +62,15 @@ pub struct ReadError {
     /// What the system said.
     #[source]
     pub source: io::Error,
+}
+
+impl ReadError {
+    /// Whether the medium itself failed: other errors (no descriptor, no memory, no right) say
+    /// nothing about the data and pass.
+    #[must_use]
+    pub fn is_medium(&self) -> bool {
+        self.source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+    }
 }
 
 /// What the reader found.
@@ -95,24 +111,30 @@ pub struct LogReader<G: Ground, T> {
     table: T,
     shard: u32,
     position: LogPosition,
+    /// Whether `position.event` is the block's first event. A cursor names an event inside its block.
+    event_is_first: bool,
     open: Option<(SegmentInfo, G::File)>,
     /// Bytes of the open segment that have been read, and where they begin.
     chunk: Bytes,
     chunk_offset: u64,
+    /// Sectors that the medium refuses count as damage instead of an error.
+    passes_unreadable: bool,
 }
 
 impl<G: Ground, T: SegmentTable> LogReader<G, T> {
-    /// A reader whose next block is the one `position` names. Segment and offset 0 mean that only
-    /// the sequence is known; a `chain` of 0 is not checked.
+    /// A reader whose next block is `position.sequence`. Segment and offset are where it should be;
+    /// 0 when only the number is known. A `chain` of 0 is not checked; `event` may lie in the block.
     pub fn new(ground: G, table: T, shard: u32, position: LogPosition) -> Self {
         Self {
             ground,
             table,
             shard,
             position,
+            event_is_first: false,
             open: None,
             chunk: Bytes::new(),
             chunk_offset: 0,
+            passes_unreadable: false,
         }
     }
 
@@ -124,161 +146,136 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
     /// Goes to another position.
     pub fn seek(&mut self, position: LogPosition) {
         self.position = position;
+        self.event_is_first = false;
     }
 
-    /// The next block.
+    /// Whether sectors that the medium refuses (EIO) are passed over as damage.
+    pub fn pass_unreadable(&mut self, passes: bool) {
+        self.passes_unreadable = passes;
+    }
+
+    /// The next block among those below `sequence_end`.
     ///
     /// # Errors
     /// The device; the position is unchanged, so that the read can be tried again.
-    pub async fn next(&mut self) -> Result<Found, ReadError> {
-        let mut fresh = false;
+    pub async fn next(&mut self, sequence_end: u64) -> Result<Found, ReadError> {
+        let wanted = self.position;
         loop {
-            if !self.open_segment().await? {
+            if !self.enter_segment().await? {
                 return Ok(Found::End);
             }
-            if let Some((block, next)) = self.block_at(self.position).await? {
-                self.position = next;
-                return Ok(Found::Block {
-                    block,
-                    next,
-                    lost: None,
-                });
+            let (segment, _) = self.open.as_ref().expect("entered above");
+            let (segment_id, segment_bytes) = (segment.id, segment.bytes);
+            let successor = self.table.segment_after(segment_id);
+            let end = successor
+                .as_ref()
+                .map_or(sequence_end, |next| next.first_sequence);
+            let end = end.min(sequence_end);
+            if let Some(found) = self.find_block(wanted, end, segment_bytes).await? {
+                return Ok(found);
             }
-            // The bytes may have been read before the block was written.
+            // Nothing of what is wanted is in this segment.
+            let Some(successor) = successor.filter(|next| next.first_sequence < sequence_end)
+            else {
+                self.position = wanted;
+                return Ok(Found::End);
+            };
+            self.position = start_of(&successor);
+            self.open_file(successor).await?;
+        }
+    }
+
+    /// The first valid block from the position on, in the open segment, whose number lies in
+    /// `wanted.sequence..end`.
+    async fn find_block(
+        &mut self,
+        wanted: LogPosition,
+        end: u64,
+        segment_bytes: u64,
+    ) -> Result<Option<Found>, ReadError> {
+        let align = limits::ALIGN_BYTES as u64;
+        let mut offset = self.position.offset;
+        let mut fresh = false;
+        while offset + align <= segment_bytes {
+            let Some((header, crc)) = self.header_at(offset).await? else {
+                // The bytes may have been read before the block was written.
+                if !fresh {
+                    fresh = true;
+                    self.chunk = Bytes::new();
+                    continue;
+                }
+                offset += align;
+                continue;
+            };
+            if header.sequence >= end {
+                return Ok(None);
+            }
+            if header.sequence < wanted.sequence {
+                offset += u64::from(header.block_bytes);
+                continue;
+            }
+            let is_wanted = header.sequence == wanted.sequence;
+            let follows = !is_wanted || wanted.chain == 0 || header.chain == wanted.chain;
+            let starts = !is_wanted || !self.event_is_first || header.first_event == wanted.event;
+            if follows
+                && starts
+                && let Some(block) = self.verified(offset, &header).await?
+            {
+                self.position = behind(&header, crc);
+                self.event_is_first = true;
+                let lost = (!is_wanted).then(|| lost_between(wanted, &header));
+                return Ok(Some(Found::Block {
+                    block,
+                    next: self.position,
+                    lost,
+                }));
+            }
             if !fresh {
                 fresh = true;
                 self.chunk = Bytes::new();
                 continue;
             }
-            let (segment, _) = self.open.as_ref().expect("opened above");
-            let successor = self.table.segment_after(segment.id);
-            if let Some(successor) = &successor
-                && successor.first_sequence <= self.position.sequence
-            {
-                self.enter(successor.clone()).await?;
-                continue;
-            }
-            return self.pass_damage(successor).await;
-        }
-    }
-
-    /// Nothing valid is where block `position.sequence` should be, and no segment begins with it.
-    async fn pass_damage(&mut self, successor: Option<SegmentInfo>) -> Result<Found, ReadError> {
-        let damaged = self.position;
-        let (segment, _) = self.open.as_ref().expect("a segment is open");
-        let (bytes, mut offset) = (segment.bytes, damaged.offset);
-        let align = limits::ALIGN_BYTES as u64;
-        let sequence_end = successor
-            .as_ref()
-            .map_or(u64::MAX, |next| next.first_sequence);
-        loop {
             offset += align;
-            if offset + align > bytes {
-                break;
-            }
-            let header = self.header_at(offset).await?;
-            let Some((header, _)) = header else { continue };
-            let after = header.sequence > damaged.sequence && header.sequence < sequence_end;
-            if !after || header.first_event < damaged.event {
-                continue;
-            }
-            let candidate = LogPosition {
-                offset,
-                sequence: header.sequence,
-                event: header.first_event,
-                chain: 0,
-                ..damaged
-            };
-            if let Some((block, next)) = self.block_at(candidate).await? {
-                let lost = lost_between(damaged, header.sequence, header.first_event);
-                self.position = next;
-                return Ok(Found::Block {
-                    block,
-                    next,
-                    lost: Some(lost),
-                });
-            }
         }
-        let Some(successor) = successor else {
-            return Ok(Found::End);
-        };
-        let lost = lost_between(damaged, successor.first_sequence, successor.first_event);
-        self.position.sequence = successor.first_sequence;
-        self.position.event = successor.first_event;
-        self.enter(successor).await?;
-        // What the successor holds may be damaged too: its own losses are added.
-        match Box::pin(self.next()).await? {
-            Found::Block {
-                block,
-                next,
-                lost: more,
-            } => {
-                let more = more.map_or((0, 0), |more| (more.blocks, more.events));
-                let lost = Lost {
-                    blocks: lost.blocks + more.0,
-                    events: lost.events + more.1,
-                    ..lost
-                };
-                Ok(Found::Block {
-                    block,
-                    next,
-                    lost: Some(lost),
-                })
-            }
-            Found::End => Ok(Found::End),
-        }
+        Ok(None)
     }
 
-    /// Opens the segment of the position, unless it is open. False: there is no such segment.
-    async fn open_segment(&mut self) -> Result<bool, ReadError> {
-        if let Some((segment, _)) = &self.open
-            && segment.id == self.position.segment
-        {
-            return Ok(true);
-        }
-        let Some(segment) = self.table.segment_of(self.position.sequence) else {
+    /// Opens the segment that holds the wanted block, unless it is open. False: there is none.
+    async fn enter_segment(&mut self) -> Result<bool, ReadError> {
+        let sequence = self.position.sequence;
+        // A log whose oldest segments are gone begins with its first.
+        let segment = self
+            .table
+            .segment_of(sequence)
+            .or_else(|| self.table.first());
+        let Some(segment) = segment else {
             return Ok(false);
         };
-        if segment.id == self.position.segment && self.position.offset >= SEGMENT_HEADER_BYTES {
+        let is_open = self
+            .open
+            .as_ref()
+            .is_some_and(|(open, _)| open.id == segment.id);
+        let is_there =
+            self.position.segment == segment.id && self.position.offset >= SEGMENT_HEADER_BYTES;
+        if !is_there {
+            let LogPosition {
+                sequence,
+                event,
+                chain,
+                ..
+            } = self.position;
+            self.position = LogPosition {
+                segment: segment.id,
+                offset: SEGMENT_HEADER_BYTES,
+                sequence,
+                event,
+                chain,
+            };
+        }
+        if !is_open {
             self.open_file(segment).await?;
-        } else {
-            // Only the sequence is known, or the place is stale: walk from the segment's start.
-            let wanted = self.position;
-            self.enter(segment).await?;
-            self.skip_to(wanted.sequence).await?;
         }
         Ok(true)
-    }
-
-    /// Walks headers from the start of the open segment to block `sequence`.
-    async fn skip_to(&mut self, sequence: u64) -> Result<(), ReadError> {
-        while self.position.sequence < sequence {
-            let header = self.header_at(self.position.offset).await?;
-            let Some((header, crc)) = header.filter(|(h, _)| h.sequence == self.position.sequence)
-            else {
-                // Damage before the wanted block: let `next` find the first valid one behind it.
-                self.position.sequence = sequence;
-                return Ok(());
-            };
-            self.position = behind(&header, crc);
-        }
-        Ok(())
-    }
-
-    async fn enter(&mut self, segment: SegmentInfo) -> Result<(), ReadError> {
-        let chain = if segment.first_sequence == self.position.sequence {
-            self.position.chain
-        } else {
-            0
-        };
-        self.position = LogPosition {
-            segment: segment.id,
-            offset: SEGMENT_HEADER_BYTES,
-            sequence: segment.first_sequence,
-            event: segment.first_event,
-            chain,
-        };
-        self.open_file(segment).await
     }
 
     async fn open_file(&mut self, segment: SegmentInfo) -> Result<(), ReadError> {
@@ -296,23 +293,13 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
         Ok(())
     }
 
-    /// The block at `place` if every check holds.
-    async fn block_at(
+    /// The block of `header` if its payload is what was written.
+    async fn verified(
         &mut self,
-        place: LogPosition,
-    ) -> Result<Option<(Block, LogPosition)>, ReadError> {
-        let Some((header, crc)) = self.header_at(place.offset).await? else {
-            return Ok(None);
-        };
-        let expected = header.sequence == place.sequence
-            && header.first_event == place.event
-            && (place.chain == 0 || header.chain == place.chain);
-        if !expected {
-            return Ok(None);
-        }
-        let bytes = self
-            .bytes_at(place.offset, header.block_bytes as usize)
-            .await?;
+        offset: u64,
+        header: &BlockHeader,
+    ) -> Result<Option<Block>, ReadError> {
+        let bytes = self.bytes_at(offset, header.block_bytes as usize).await?;
         let payload_end = BLOCK_HEADER_BYTES + header.payload_bytes as usize;
         if bytes.len() < payload_end {
             return Ok(None);
@@ -321,15 +308,15 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
         if crc32c(&payload) != header.payload_crc {
             return Ok(None);
         }
-        let block = Block {
+        Ok(Some(Block {
             sequence: header.sequence,
             first_event: header.first_event,
             event_count: header.event_count,
             segment: header.segment,
             offset: header.offset,
+            held_bytes: payload.len(),
             payload,
-        };
-        Ok(Some((block, behind(&header, crc))))
+        }))
     }
 
     /// The header at `offset` of the open segment if it is whole and belongs there.
@@ -347,48 +334,75 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
         Ok(belongs.then_some((header, crc)))
     }
 
-    /// `length` bytes at `offset` of the open segment; fewer at its end.
+    /// `length` bytes at `offset` of the open segment; fewer at its end, or where the medium refuses
+    /// and that is passed over.
     async fn bytes_at(&mut self, offset: u64, length: usize) -> Result<Bytes, ReadError> {
-        let (segment, file) = self.open.as_ref().expect("a segment is open");
         let chunk_end = self.chunk_offset + self.chunk.len() as u64;
         if offset < self.chunk_offset || offset + length as u64 > chunk_end {
-            let wanted = length.max(limits::READ_BACK_BYTES) as u64;
-            let wanted = usize::try_from(wanted.min(segment.bytes.saturating_sub(offset)))
-                .expect("no more than a read");
-            let mut read = BytesMut::new();
-            let mut first = Bytes::new();
-            while first.len() + read.len() < wanted {
-                let have = first.len() + read.len();
-                let more = file.read(offset + have as u64, wanted - have).await;
-                let more = more.map_err(|source| ReadError {
-                    segment: segment.id,
-                    offset,
-                    source,
-                })?;
-                if more.is_empty() {
-                    break;
+            let wanted = length.max(limits::READ_BACK_BYTES);
+            let read = match self.read_from(offset, wanted).await {
+                // A large read fails for one bad sector in it: read what is needed only.
+                Err(error) if error.is_medium() && wanted > length => {
+                    self.read_from(offset, length).await
                 }
-                // One read gives all of it, except after a short one.
-                if have == 0 {
-                    first = more;
-                } else {
-                    if read.is_empty() {
-                        read.extend_from_slice(&first);
-                        first = Bytes::new();
-                    }
-                    read.extend_from_slice(&more);
+                other => other,
+            };
+            self.chunk = match read {
+                Err(error) if error.is_medium() && self.passes_unreadable => {
+                    tracing::error!("{error}: {}; passed over as damage", error.source);
+                    return Ok(Bytes::new());
                 }
-            }
-            self.chunk = if read.is_empty() {
-                first
-            } else {
-                read.freeze()
+                other => other?,
             };
             self.chunk_offset = offset;
         }
         let start = usize::try_from(offset - self.chunk_offset).expect("inside the chunk");
         let end = (start + length).min(self.chunk.len());
         Ok(self.chunk.slice(start.min(end)..end))
+    }
+
+    async fn read_from(&self, offset: u64, length: usize) -> Result<Bytes, ReadError> {
+        let (segment, file) = self.open.as_ref().expect("a segment is open");
+        let left = segment.bytes.saturating_sub(offset);
+        let length = length.min(usize::try_from(left).unwrap_or(usize::MAX));
+        let mut first = Bytes::new();
+        let mut rest = BytesMut::new();
+        loop {
+            let have = first.len() + rest.len();
+            if have >= length {
+                break;
+            }
+            let more = file.read(offset + have as u64, length - have).await;
+            let more = more.map_err(|source| ReadError {
+                segment: segment.id,
+                offset,
+                source,
+            })?;
+            if more.is_empty() {
+                break;
+            }
+            // One read gives all of it, except after a short one.
+            match have {
+                0 => first = more,
+                _ => rest.extend_from_slice(&more),
+            }
+        }
+        if rest.is_empty() {
+            return Ok(first);
+        }
+        let mut whole = BytesMut::from(first.as_ref());
+        whole.extend_from_slice(&rest);
+        Ok(whole.freeze())
+    }
+}
+
+fn start_of(segment: &SegmentInfo) -> LogPosition {
+    LogPosition {
+        segment: segment.id,
+        offset: SEGMENT_HEADER_BYTES,
+        sequence: segment.first_sequence,
+        event: segment.first_event,
+        chain: 0,
     }
 }
 
@@ -402,13 +416,13 @@ fn behind(header: &BlockHeader, crc: u32) -> LogPosition {
     }
 }
 
-fn lost_between(damaged: LogPosition, sequence: u64, event: u64) -> Lost {
-    assert!(sequence > damaged.sequence, "something was lost");
+fn lost_between(wanted: LogPosition, found: &BlockHeader) -> Lost {
+    assert!(found.sequence > wanted.sequence, "something was lost");
     Lost {
-        segment: damaged.segment,
-        offset: damaged.offset,
-        sequence: damaged.sequence,
-        blocks: sequence - damaged.sequence,
-        events: event.saturating_sub(damaged.event),
+        segment: wanted.segment,
+        offset: wanted.offset,
+        sequence: wanted.sequence,
+        blocks: found.sequence - wanted.sequence,
+        events: found.first_event.saturating_sub(wanted.event),
     }
 }

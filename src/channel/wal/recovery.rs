@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use super::checkpoint::ShardCheckpoint;
 use super::header::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::reader::{Found, LogReader, Lost, ReadError, SegmentTable};
-use super::segments::slot_of;
+use super::segments::{slot_of, write_header};
 use super::shared::{LogPosition, SegmentInfo};
 use crate::channel::consumer::DeliveredTo;
 use crate::limits;
@@ -60,6 +60,30 @@ pub enum RecoveryError {
         #[source]
         source: io::Error,
     },
+    /// A segment was written by another version of the format.
+    #[error(
+        "{path}: format version {version} is not the one this flumen reads and writes; start the version \
+         that wrote it, or move the file away"
+    )]
+    Version {
+        /// The segment.
+        path: PathBuf,
+        /// What it says.
+        version: u32,
+    },
+    /// Two segments have one id.
+    #[error(
+        "segment {segment} is there twice, as {one} and as {other}: a data directory was missing for one \
+         start and is back. Move one of the two away; what it holds can be delivered by a start of its own"
+    )]
+    Twins {
+        /// The id.
+        segment: u64,
+        /// One file.
+        one: PathBuf,
+        /// The other.
+        other: PathBuf,
+    },
     /// A segment cannot be read.
     #[error("the log cannot be read to its end")]
     Read(#[from] ReadError),
@@ -79,6 +103,10 @@ impl SegmentTable for SegmentList {
 
     fn segment_after(&self, id: u64) -> Option<SegmentInfo> {
         self.0.iter().find(|segment| segment.id > id).cloned()
+    }
+
+    fn first(&self) -> Option<SegmentInfo> {
+        self.0.first().cloned()
     }
 }
 
@@ -100,17 +128,24 @@ pub async fn recover<G: Ground>(
         census.take(ground, shard, directory).await?;
     }
     census.segments.sort_by_key(|segment| segment.id);
+    census.refuse_twins()?;
+    let written = checkpoint;
     let checkpoint = checkpoint.filter(|entry| census.knows(entry));
-    census.release(checkpoint, groups);
+    for path in census.release(checkpoint, groups) {
+        blank(ground, &path).await?;
+        census.spares.push(path);
+    }
 
     let begin = checkpoint.map_or_else(|| census.first_position(), |entry| entry.end);
     let total_bytes = census.bytes_from(begin);
     let table = SegmentList(census.segments.clone());
     let mut reader = LogReader::new(ground.clone(), table, shard, begin);
     let mut end = begin;
+    // One bad sector must not keep the agent from starting: it costs its block.
+    reader.pass_unreadable(true);
     let (mut lost, mut scanned_bytes) = (Vec::new(), 0);
     loop {
-        match reader.next().await? {
+        match reader.next(u64::MAX).await? {
             Found::Block {
                 block,
                 next,
@@ -128,6 +163,9 @@ pub async fn recover<G: Ground>(
     if let Some(last) = census.segments.last() {
         end.sequence = end.sequence.max(last.first_sequence);
         end.event = end.event.max(last.first_event);
+    }
+    if let Some(written) = written {
+        end = census.outnumber(written, checkpoint.is_some(), end, shard);
     }
     census.drop_empty(end);
     let cursors = census.cursors(checkpoint, groups, end);
@@ -175,27 +213,31 @@ impl Census {
             .list(directory)
             .await
             .map_err(io_error("listing", directory))?;
-        for path in paths {
+        for path in paths.clone() {
             let Some(slot) = slot_of(&path) else { continue };
             self.next_slot = self.next_slot.max(slot + 1);
-            if is_unfinished(ground, &path).await {
-                tracing::info!(
-                    "segment {}: its creation was cut short; removed",
-                    path.display()
-                );
-                ground
-                    .remove(&path)
-                    .await
-                    .map_err(io_error("removing", &path))?;
-                continue;
-            }
-            match read_header(ground, shard, &path).await {
-                Ok(Some(segment)) => {
+            match look_at(ground, shard, &path).await? {
+                File::Segment(segment) => {
                     self.next_segment = self.next_segment.max(segment.id + 1);
                     self.segments.push(segment);
                 }
-                Ok(None) => self.spares.push(path),
-                Err(reason) => quarantine(ground, &path, &reason).await,
+                File::Spare => self.spares.push(path),
+                File::Unfinished => {
+                    tracing::info!(
+                        "segment {}: its creation was cut short; removed",
+                        path.display()
+                    );
+                    ground
+                        .remove(&path)
+                        .await
+                        .map_err(io_error("removing", &path))?;
+                }
+                File::Unreadable(error) => tracing::error!(
+                    "segment {}: its header cannot be read: {error}. What it holds is not delivered; the \
+                     file is left as it is. Look at the disk",
+                    path.display()
+                ),
+                File::Damaged(reason) => quarantine(ground, &path, &reason, &paths).await,
             }
         }
         Ok(())
@@ -209,21 +251,65 @@ impl Census {
             .any(|segment| segment.id == entry.end.segment && segment.epoch == entry.end_epoch)
     }
 
-    /// Segments that every group has passed become spares.
-    fn release(&mut self, checkpoint: Option<&ShardCheckpoint>, groups: &[String]) {
-        let Some(entry) = checkpoint else { return };
+    /// Two files with one id: a disk came back that was missing when its number was given again.
+    fn refuse_twins(&self) -> Result<(), RecoveryError> {
+        for pair in self.segments.windows(2) {
+            if let [one, other] = pair
+                && one.id == other.id
+            {
+                return Err(RecoveryError::Twins {
+                    segment: one.id,
+                    one: one.path.clone(),
+                    other: other.path.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes out the segments that every group has passed.
+    fn release(&mut self, checkpoint: Option<&ShardCheckpoint>, groups: &[String]) -> Vec<PathBuf> {
+        let Some(entry) = checkpoint else {
+            return Vec::new();
+        };
         let cursors = groups.iter().map(|group| cursor_of(entry, group));
         // A group without a cursor is new: it gets what is still there.
         let Some(Some(released)) = cursors.map(|cursor| cursor.map(|c| c.block)).min() else {
-            return;
+            return Vec::new();
         };
         let count = self
             .segments
             .windows(2)
             .take_while(|pair| matches!(pair, [_, next] if next.first_sequence <= released))
             .count();
-        self.spares
-            .extend(self.segments.drain(..count).map(|segment| segment.path));
+        self.segments
+            .drain(..count)
+            .map(|segment| segment.path)
+            .collect()
+    }
+
+    /// No number that the checkpoint has seen is given again, whatever is missing today.
+    fn outnumber(
+        &mut self,
+        written: &ShardCheckpoint,
+        is_known: bool,
+        end: LogPosition,
+        shard: u32,
+    ) -> LogPosition {
+        self.next_segment = self.next_segment.max(written.end.segment + 1);
+        if !is_known && written.end.segment > 0 && !self.segments.is_empty() {
+            tracing::error!(
+                "shard {shard}: the checkpoint speaks of segment {}, which is not there: is a data \
+                 directory not mounted? The whole log that is there is delivered, what was delivered \
+                 before included",
+                written.end.segment
+            );
+        }
+        LogPosition {
+            sequence: end.sequence.max(written.end.sequence),
+            event: end.event.max(written.end.event),
+            ..end
+        }
     }
 
     fn first_position(&self) -> LogPosition {
@@ -286,8 +372,11 @@ impl Census {
                 .and_then(|entry| cursor_of(entry, group))
                 .unwrap_or(oldest);
             let behind_end = known.event <= end.event && known.block <= end.sequence;
-            let cursor = if known.event < oldest.event {
-                oldest
+            let cursor = if known.event < oldest.event || known.block < oldest.block {
+                DeliveredTo {
+                    event: known.event.max(oldest.event),
+                    ..oldest
+                }
             } else if behind_end {
                 known
             } else {
@@ -312,45 +401,82 @@ fn cursor_of(entry: &ShardCheckpoint, group: &str) -> Option<DeliveredTo> {
         .map(|(_, cursor)| *cursor)
 }
 
-/// Whether the file is too short to have been used: a crash cut its creation short.
-async fn is_unfinished<G: Ground>(ground: &G, path: &Path) -> bool {
-    let size = async { ground.open(path).await?.size().await };
-    matches!(size.await, Ok(bytes) if bytes < limits::SEGMENT_BYTES_MIN)
+/// What a file in a shard's folder is.
+enum File {
+    Segment(SegmentInfo),
+    Spare,
+    /// Too short to have been used, and blank: a crash cut its creation short.
+    Unfinished,
+    /// The medium refuses its header.
+    Unreadable(io::Error),
+    Damaged(String),
 }
 
-/// The segment that `path` begins with, or none if its header is blank.
-async fn read_header<G: Ground>(
-    ground: &G,
-    shard: u32,
-    path: &Path,
-) -> Result<Option<SegmentInfo>, String> {
-    let read = async {
-        let file = ground.open(path).await?;
-        let bytes = file.size().await?;
-        let length = usize::try_from(SEGMENT_HEADER_BYTES).expect("one sector");
-        Ok::<_, io::Error>((bytes, file.read(0, length).await?))
+/// Looks at the header of `path`. Errors that say nothing about the data (no right, no descriptor)
+/// and formats of another version stop the start: nothing is set aside for them.
+async fn look_at<G: Ground>(ground: &G, shard: u32, path: &Path) -> Result<File, RecoveryError> {
+    let io_error = |operation| {
+        let path = path.to_path_buf();
+        move |source| RecoveryError::Io {
+            path,
+            operation,
+            source,
+        }
     };
-    let (bytes, header) = read.await.map_err(|error| error.to_string())?;
+    let file = ground.open(path).await.map_err(io_error("opening"))?;
+    let bytes = file.size().await.map_err(io_error("asking for the size"))?;
+    let length = usize::try_from(SEGMENT_HEADER_BYTES).expect("one sector");
+    let header = match file.read(0, length).await {
+        Ok(header) => header,
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
+            return Ok(File::Unreadable(error));
+        }
+        Err(error) => return Err(io_error("reading the header")(error)),
+    };
+    let is_short = bytes < limits::SEGMENT_BYTES_MIN;
     match SegmentHeader::decode(&header) {
-        Ok(header) if header.shard != shard => Err(format!(
+        Ok(header) if header.shard != shard => Ok(File::Damaged(format!(
             "it belongs to shard {}, not to shard {shard}",
             header.shard
-        )),
-        Ok(header) => Ok(Some(SegmentInfo {
+        ))),
+        Ok(header) => Ok(File::Segment(SegmentInfo {
             id: header.segment,
             epoch: header.epoch,
             path: path.to_path_buf(),
             bytes: bytes.min(header.segment_bytes),
             first_sequence: header.first_sequence,
             first_event: header.first_event,
+            failed: false,
         })),
-        Err(HeaderError::Blank) => Ok(None),
-        Err(error) => Err(error.to_string()),
+        Err(HeaderError::Version { version }) => Err(RecoveryError::Version {
+            path: path.to_path_buf(),
+            version,
+        }),
+        Err(_) if is_short && header.iter().all(|byte| *byte == 0) => Ok(File::Unfinished),
+        Err(HeaderError::Blank) => Ok(File::Spare),
+        Err(error) => Ok(File::Damaged(error.to_string())),
     }
 }
 
-async fn quarantine<G: Ground>(ground: &G, path: &Path, reason: &str) {
-    let aside = path.with_extension("damaged");
+/// Blanks the header of a released segment, so that no later start takes it for a part of the log.
+async fn blank<G: Ground>(ground: &G, path: &Path) -> Result<(), RecoveryError> {
+    let blanked = async {
+        let file = ground.open(path).await?;
+        write_header(ground, &file, None).await
+    };
+    blanked.await.map_err(|source| RecoveryError::Io {
+        path: path.to_path_buf(),
+        operation: "blanking a released segment",
+        source,
+    })
+}
+
+/// Sets a file aside under a name that is not taken.
+async fn quarantine<G: Ground>(ground: &G, path: &Path, reason: &str, taken: &[PathBuf]) {
+    let aside = (0..)
+        .map(|number: u32| path.with_extension(format!("damaged-{number}")))
+        .find(|name| !taken.contains(name))
+        .expect("a folder holds fewer files than there are numbers");
     let moved = ground.rename(path, &aside).await;
     tracing::error!(
         "segment {}: its header cannot be used: {reason}. What it holds is not delivered. {}",

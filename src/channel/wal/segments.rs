@@ -169,8 +169,11 @@ impl<G: Ground> Segments<G> {
                         path.display()
                     );
                     self.failed(&path);
-                    if !recycled {
-                        self.discard(&path).await;
+                    if recycled {
+                        // Left where it is: recovery looks at it again.
+                        self.state.borrow_mut().file_count -= 1;
+                    } else {
+                        self.discard_unfinished(&path, &error).await;
                     }
                     last_error = SegmentError::Device {
                         path,
@@ -223,6 +226,7 @@ impl<G: Ground> Segments<G> {
             bytes,
             first_sequence: end.sequence,
             first_event: end.event,
+            failed: false,
         };
         Ok(ActiveSegment {
             file: Rc::new(file),
@@ -317,9 +321,9 @@ impl<G: Ground> Segments<G> {
         )
     }
 
-    /// Makes a written spare if there is none, so that the next roll finds one.
-    pub(super) async fn prepare_spare(&self) -> Result<(), SegmentError> {
-        if !self.state.borrow().spares.is_empty() {
+    /// Makes a written spare if there are fewer than `spares_wanted`, so that the next roll finds one.
+    pub(super) async fn prepare_spare(&self, spares_wanted: usize) -> Result<(), SegmentError> {
+        if self.state.borrow().spares.len() >= spares_wanted {
             return Ok(());
         }
         let path = self.place_for_new()?;
@@ -335,7 +339,7 @@ impl<G: Ground> Segments<G> {
             }
             Err(source) => {
                 self.failed(&path);
-                self.discard(&path).await;
+                self.discard_unfinished(&path, &source).await;
                 Err(SegmentError::Device {
                     path,
                     operation: "writing zeros",
@@ -348,7 +352,7 @@ impl<G: Ground> Segments<G> {
     /// Takes back a segment whose every block is released. Its header is blanked, so that a restart
     /// without a checkpoint does not deliver its events once more.
     pub(super) async fn recycle(&self, segment: SegmentInfo) {
-        let fits = segment.bytes == self.plan.segment_bytes;
+        let fits = segment.bytes == self.plan.segment_bytes && !segment.failed;
         if !fits || self.state.borrow().spares.len() >= SPARES_MAX {
             self.discard(&segment.path).await;
             return;
@@ -365,7 +369,27 @@ impl<G: Ground> Segments<G> {
                     segment.path.display()
                 );
                 self.failed(&segment.path);
+                self.state.borrow_mut().file_count -= 1;
             }
+        }
+    }
+
+    /// Removes spares beyond those worth keeping.
+    pub(super) async fn trim_spares(&self) {
+        while self.state.borrow().spares.len() > SPARES_MAX {
+            let spare = self.state.borrow_mut().spares.pop();
+            if let Some(spare) = spare {
+                self.discard(&spare).await;
+            }
+        }
+    }
+
+    /// Removes what a failed creation left, unless the file was there before: then it is not ours.
+    async fn discard_unfinished(&self, path: &Path, error: &io::Error) {
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            self.state.borrow_mut().file_count -= 1;
+        } else {
+            self.discard(path).await;
         }
     }
 
@@ -402,7 +426,7 @@ impl Directory {
 }
 
 /// Writes a segment's header block, or zeros in its place.
-async fn write_header<G: Ground>(
+pub(super) async fn write_header<G: Ground>(
     ground: &G,
     file: &G::File,
     header: Option<SegmentHeader>,

@@ -44,6 +44,8 @@ pub struct SegmentInfo {
     pub first_sequence: u64,
     /// Number of that block's first event.
     pub first_event: u64,
+    /// The device refused a write to it: the file is not used again.
+    pub failed: bool,
 }
 
 /// One consumer group's view of one shard's log.
@@ -76,7 +78,7 @@ impl GroupLink {
 
     /// Hands a committed block to the group, unless it lags so far that it will read the disk.
     fn offer(&self, block: &Block, bytes_max: usize) {
-        let bytes = block.payload.len();
+        let bytes = block.held_bytes;
         if self
             .tail_bytes
             .load(Ordering::Relaxed)
@@ -93,7 +95,7 @@ impl GroupLink {
     pub fn pop(&self) -> Option<Block> {
         let block = self.tail.pop()?;
         self.tail_bytes
-            .fetch_sub(block.payload.len(), Ordering::Relaxed);
+            .fetch_sub(block.held_bytes, Ordering::Relaxed);
         Some(block)
     }
 
@@ -106,7 +108,7 @@ impl GroupLink {
     /// First event not delivered.
     #[must_use]
     pub fn event(&self) -> u64 {
-        self.event.load(Ordering::Acquire)
+        self.event.load(Ordering::SeqCst)
     }
 
     /// The newest cursor since the last call, if it moved.
@@ -327,7 +329,7 @@ impl LogShared {
 
     /// A group's cursor moved.
     pub fn delivered(&self, group: &GroupLink, cursor: DeliveredTo) {
-        group.event.store(cursor.event, Ordering::Release);
+        group.event.store(cursor.event, Ordering::SeqCst);
         group.latest.force_push(cursor);
         let all = self
             .groups
@@ -363,6 +365,17 @@ impl LogShared {
             assert!(last.id < segment.id, "segments are added in order");
         }
         segments.push(segment);
+    }
+
+    /// The device refused a write to segment `id`.
+    pub fn mark_failed(&self, id: u64) {
+        let mut segments = self
+            .segments
+            .write()
+            .expect("no holder of this lock panics");
+        if let Some(segment) = segments.iter_mut().find(|segment| segment.id == id) {
+            segment.failed = true;
+        }
     }
 
     /// Takes away segments whose every block is released, oldest first. The last one stays.

@@ -12,7 +12,7 @@ use crate::config::FileChannelConfig;
 use crate::event::{Batch, Overlay, encode_event};
 use crate::limits;
 use crate::metrics::{ChannelCounters, Distribution, Quantity};
-use crate::reactor::{DrainWorld, ShardWorld};
+use crate::reactor::{DrainWorld, Ground, ShardWorld};
 
 fn on_shard<T: Send + 'static, F: Future<Output = T> + 'static>(
     work: impl FnOnce(ShardWorld) -> F + Send + 'static,
@@ -100,6 +100,20 @@ fn append(plan: &WalPlan, first: u64, batches: u64, count: u64, body_bytes: usiz
 
 /// Delivers everything, and returns the numbers found.
 fn drain(plan: &WalPlan, take_max: usize, commit: bool) -> Vec<u64> {
+    drain_takes(plan, take_max, commit, usize::MAX).0
+}
+
+/// Delivers the first `takes` transactions.
+fn drain_some(plan: &WalPlan, take_max: usize, takes: usize) -> Vec<u64> {
+    drain_takes(plan, take_max, true, takes).0
+}
+
+/// Delivers everything, and counts the blocks that were reported lost.
+fn drain_counting(plan: &WalPlan, take_max: usize, commit: bool) -> (Vec<u64>, u64) {
+    drain_takes(plan, take_max, commit, usize::MAX)
+}
+
+fn drain_takes(plan: &WalPlan, take_max: usize, commit: bool, takes: usize) -> (Vec<u64>, u64) {
     let (logs, plan) = {
         let shard_plan = plan.clone();
         let log = on_shard(move |world| async move {
@@ -125,7 +139,9 @@ fn drain(plan: &WalPlan, take_max: usize, commit: bool) -> Vec<u64> {
         let consumer = Consumer::new(vec![Box::new(feed)], more);
         let mut numbers = Vec::new();
         let mut taken = Vec::new();
-        while let Some(transaction) = consumer.take(take_max).await.unwrap() {
+        while taken.len() < takes
+            && let Some(transaction) = consumer.take(take_max).await.unwrap()
+        {
             numbers.extend(
                 transaction
                     .iter()
@@ -152,7 +168,7 @@ fn drain(plan: &WalPlan, take_max: usize, commit: bool) -> Vec<u64> {
         );
         std::fs::create_dir_all(&plan.file.checkpoint_dir).unwrap();
         writer.write_if_moved().await;
-        numbers
+        (numbers, logs.counters.lost_block.get())
     })
 }
 
@@ -206,6 +222,69 @@ fn what_was_delivered_is_not_delivered_again() {
         (100..105).collect::<Vec<_>>()
     );
     assert_eq!(drain(&with_checkpoint(&plan), 30, true), Vec::<u64>::new());
+}
+
+#[test]
+fn a_cursor_inside_a_block_gives_the_rest_of_the_block_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = plan(directory.path());
+    append(&plan, 0, 2, 10, 100);
+    assert_eq!(drain_some(&with_checkpoint(&plan), 3, 1), [0, 1, 2]);
+    let (found, lost) = drain_counting(&with_checkpoint(&plan), 4, true);
+    assert_eq!(found, (3..20).collect::<Vec<_>>());
+    assert_eq!(lost, 0);
+    // And with the cursor at the end of the last block.
+    assert_eq!(
+        drain_counting(&with_checkpoint(&plan), 4, true),
+        (vec![], 0)
+    );
+}
+
+#[test]
+fn an_event_larger_than_a_segment_is_refused_and_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = plan(directory.path());
+    let refusal = on_shard(move |world| async move {
+        let (_log, appender) = open_shard(world, 0, &plan, Some(meters()), |_, _| {})
+            .await
+            .unwrap();
+        let events = encoded(0, 1, 5_000_000);
+        let overlay = Overlay::default();
+        let batch = Batch {
+            pieces: &[&events],
+            event_count: 1,
+            overlay: &overlay,
+            arrival_ms: 7,
+        };
+        appender.unwrap().put(&batch).await.unwrap_err().to_string()
+    });
+    assert!(refusal.contains("maxFileSize"), "{refusal}");
+}
+
+#[test]
+fn a_channel_without_room_starts_and_drains() {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = plan(directory.path());
+    append(&plan, 0, 2, 10, 100);
+    let full = WalPlan {
+        file: FileChannelConfig {
+            minimum_required_space: u64::MAX / 2,
+            ..plan.file.clone()
+        },
+        ..with_checkpoint(&plan)
+    };
+    let shard_plan = full.clone();
+    on_shard(move |world| async move {
+        let opened = open_shard(world.clone(), 0, &shard_plan, Some(meters()), |_, _| {}).await;
+        let appender = opened.unwrap().1.unwrap();
+        // The free space is looked at once a second.
+        world.sleep(Duration::from_millis(1300)).await;
+        assert!(appender.refusal().is_some());
+    });
+    assert_eq!(
+        drain(&with_checkpoint(&plan), 7, false),
+        (0..20).collect::<Vec<_>>()
+    );
 }
 
 #[test]

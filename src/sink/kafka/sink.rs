@@ -432,6 +432,7 @@ mod tests {
                 segment: 0,
                 offset: 0,
                 payload: payload.into(),
+                held_bytes: 0,
             })
         }
 

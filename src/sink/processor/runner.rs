@@ -22,6 +22,8 @@ use crate::sink::{SinkError, Status};
 
 /// How long after a failed start the next is tried, as Flume's supervisor does.
 const START_RETRY: Duration = Duration::from_secs(3);
+/// From the first event of an idle channel to the take.
+const WAKE_COALESCE: Duration = Duration::from_millis(1);
 /// A busy sink's timers are looked at this often.
 const TICK_INTERVAL_MAX: Duration = Duration::from_secs(1);
 
@@ -197,7 +199,9 @@ impl<P: SinkProcessor> SinkRunner<P> {
                 }
             };
             tokio::select! {
-                () = self.consumer.wait() => return,
+                // A channel under load commits thousands of small blocks a second. One wake for all that
+                // come within a millisecond leaves the cores to those who send.
+                () = self.consumer.wait() => return sleep(WAKE_COALESCE).await,
                 () = stopped(&mut self.stop) => return,
                 () = timer => {}
             }

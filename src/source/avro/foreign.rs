@@ -165,10 +165,10 @@ impl Foreign {
             .read_value(&mut request)?;
         let parameter = if batch { "events" } else { "event" };
         let value = field(value, parameter).ok_or(ForeignError::Missing("request"))?;
-        let events = match value {
-            Value::Array(events) if batch => events,
-            event if !batch => vec![event],
-            _ => return Err(ForeignError::Missing("events")),
+        let events = match (batch, value) {
+            (true, Value::Array(events)) => events,
+            (true, _) => return Err(ForeignError::Missing("events")),
+            (false, event) => vec![event],
         };
         let event_count = events.len();
         if event_count > limits.batch_events_max {
@@ -195,9 +195,11 @@ fn parts(event: Value) -> Result<(BTreeMap<String, String>, Vec<u8>), ForeignErr
     for (name, value) in fields {
         match (name.as_str(), bare(value)) {
             ("headers", Value::Map(entries)) => {
-                let entries = entries.into_iter().map(|(key, value)| match bare(value) {
-                    Value::String(text) => Ok((key, text)),
-                    _ => Err(ForeignError::Missing("headers")),
+                let entries = entries.into_iter().map(|(key, value)| {
+                    let Value::String(text) = bare(value) else {
+                        return Err(ForeignError::Missing("headers"));
+                    };
+                    Ok((key, text))
                 });
                 headers = Some(entries.collect::<Result<_, _>>()?);
             }
@@ -221,9 +223,10 @@ fn field(record: Value, wanted: &str) -> Option<Value> {
 }
 
 fn bare(value: Value) -> Value {
-    match value {
-        Value::Union(_, inner) => *inner,
-        other => other,
+    if let Value::Union(_, inner) = value {
+        *inner
+    } else {
+        value
     }
 }
 

@@ -9,9 +9,13 @@
 
 use crate::limits::FRAME_BUFFERS_MAX;
 
+/// What an idle connection keeps.
 const MEMORY_BYTES_MIN: usize = 4 * 1024;
 /// With less room than this behind the data, room is made before the next read.
 const READ_BYTES_MIN: usize = 2 * 1024;
+/// A read that filled its space says that more waits: the next one offers twice as much, up to here.
+/// Beyond it memory grows for a large frame only.
+const READ_BYTES_MAX: usize = 256 * 1024;
 
 /// Why the bytes are no frames. What follows on the connection cannot be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -102,16 +106,29 @@ impl Frames {
 
     /// Memory to receive into; never empty. Frames given out before are gone.
     pub fn space(&mut self) -> &mut [u8] {
+        let was_filled = self.filled == self.memory.len();
         if !self.has_partial() {
             self.restart_at(0);
-        } else if self.memory.len() - self.filled < READ_BYTES_MIN {
+        } else if self.room() < self.room_wanted() {
             self.move_to_front();
         }
-        if self.memory.len() - self.filled < READ_BYTES_MIN {
+        let more_waits = was_filled && self.memory.len() < READ_BYTES_MAX;
+        if more_waits || self.room() < READ_BYTES_MIN {
             let grown = (self.memory.len() * 2).max(MEMORY_BYTES_MIN);
             self.memory.resize(grown, 0);
         }
         self.memory.get_mut(self.filled..).unwrap_or_default()
+    }
+
+    fn room(&self) -> usize {
+        self.memory.len() - self.filled
+    }
+
+    /// Room worth moving a partial message for: enough for what is known to follow, but for no more
+    /// than a quarter of the memory, so that bytes are moved seldom.
+    fn room_wanted(&self) -> usize {
+        let announced = self.begun.map_or(0, |begun| begun.buffer_bytes_left);
+        announced.min(self.memory.len() / 4).max(READ_BYTES_MIN)
     }
 
     /// `count` bytes were received into [`Frames::space`].
@@ -129,6 +146,22 @@ impl Frames {
         self.begun.is_some() || self.read < self.filled
     }
 
+    /// Bytes received of the frame that has begun.
+    #[must_use]
+    pub fn partial_bytes(&self) -> usize {
+        let message_bytes = match self.begun {
+            Some(_) => self.message_end - self.message_start,
+            None => 0,
+        };
+        message_bytes + self.unread().len()
+    }
+
+    /// Whether [`Frames::shrink`] would give memory back once the connection is idle.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        self.memory.len() > MEMORY_BYTES_MIN
+    }
+
     /// Bytes of memory held.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
@@ -137,7 +170,7 @@ impl Frames {
 
     /// Gives back memory that an idle connection does not need.
     pub fn shrink(&mut self) {
-        if !self.has_partial() && self.memory.len() > MEMORY_BYTES_MIN {
+        if !self.has_partial() && self.is_large() {
             self.memory = Vec::new();
             self.restart_at(0);
         }
@@ -278,10 +311,15 @@ impl Frames {
             None => 0,
         };
         let unread_bytes = self.filled - self.read;
-        self.memory
-            .copy_within(self.message_start..self.message_start + message_bytes, 0);
-        self.memory
-            .copy_within(self.read..self.filled, message_bytes);
+        // A large frame is at the front from its first move on: it is not touched again.
+        if self.message_start > 0 {
+            self.memory
+                .copy_within(self.message_start..self.message_start + message_bytes, 0);
+        }
+        if self.read > message_bytes {
+            self.memory
+                .copy_within(self.read..self.filled, message_bytes);
+        }
         self.message_start = 0;
         self.message_end = message_bytes;
         self.read = message_bytes;
@@ -300,9 +338,9 @@ mod tests {
 
     fn frame(serial: i32, buffers: &[&[u8]]) -> Vec<u8> {
         let mut out = serial.to_be_bytes().to_vec();
-        out.extend((buffers.len() as u32).to_be_bytes());
+        out.extend(u32::try_from(buffers.len()).unwrap().to_be_bytes());
         for buffer in buffers {
-            out.extend((buffer.len() as u32).to_be_bytes());
+            out.extend(u32::try_from(buffer.len()).unwrap().to_be_bytes());
             out.extend_from_slice(buffer);
         }
         out
@@ -388,18 +426,68 @@ mod tests {
         );
     }
 
+    /// Receives `wire` as fast as the space allows and returns the sizes of the reads.
+    fn receive(frames: &mut Frames, wire: &[u8]) -> Vec<usize> {
+        let before = frames.partial_bytes();
+        let mut reads = Vec::new();
+        let mut rest = wire;
+        while !rest.is_empty() {
+            let space = frames.space();
+            let count = space.len().min(rest.len());
+            let (now, later) = rest.split_at(count);
+            space.get_mut(..count).unwrap().copy_from_slice(now);
+            frames.received(count);
+            reads.push(count);
+            rest = later;
+            while frames.next_frame().unwrap().is_some() {}
+            let received = before + wire.len() - rest.len();
+            assert!(frames.memory_bytes() <= (2 * received).max(MEMORY_BYTES_MIN));
+        }
+        reads
+    }
+
+    #[test]
+    fn reads_grow_while_more_waits_and_memory_never_outruns_what_arrived() {
+        let mut frames = Frames::new(1 << 24);
+        let large = vec![7u8; 4 << 20];
+        let reads = receive(&mut frames, &frame(1, &[&large]));
+        assert_eq!(reads.first(), Some(&4096));
+        assert!(reads.len() < 16, "{reads:?}");
+        assert!(reads.iter().any(|read| *read >= 1 << 20), "{reads:?}");
+        // Small frames in a long pipeline are read many at once.
+        let mut frames = Frames::new(1 << 24);
+        let small = frame(1, &[&[7; 500]]).repeat(2_000);
+        let reads = receive(&mut frames, &small);
+        assert!(reads.len() < 20, "{reads:?}");
+        assert_eq!(frames.partial_bytes(), 0);
+    }
+
+    #[test]
+    fn partial_frames_are_measured() {
+        let mut frames = Frames::new(1 << 20);
+        let wire = frame(1, &[b"abc", &[7; 100]]);
+        let (part, rest) = wire.split_at(8 + 4 + 3 + 4 + 60);
+        receive(&mut frames, part);
+        assert!(frames.has_partial());
+        assert_eq!(frames.partial_bytes(), 63);
+        receive(&mut frames, rest);
+        assert_eq!(frames.partial_bytes(), 0);
+    }
+
     #[test]
     fn idle_connections_hold_no_memory() {
-        let mut frames = Frames::new(1 << 20);
+        let mut frames = Frames::new(1 << 24);
         assert_eq!(frames.memory_bytes(), 0);
-        for _ in 0..20 {
-            let count = frames.space().len();
-            frames.space().fill(0);
-            frames.received(count);
-            frames.memory.truncate(frames.filled);
-        }
-        frames.restart_at(0);
+        let wire = frame(1, &[&[7; 3_000_000]]);
+        let (part, rest) = wire.split_at(2_000_000);
+        receive(&mut frames, part);
+        frames.shrink();
+        assert!(frames.is_large(), "a frame that has begun keeps its bytes");
+        receive(&mut frames, rest);
+        assert!(frames.is_large());
         frames.shrink();
         assert_eq!(frames.memory_bytes(), 0);
+        assert_eq!(frames.space().len(), MEMORY_BYTES_MIN);
+        assert!(!frames.is_large());
     }
 }

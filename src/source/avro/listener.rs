@@ -12,14 +12,16 @@ use std::time::Duration;
 use futures_lite::future;
 use tokio::sync::Notify;
 
-use super::connection::{Service, serve};
+use super::connection::serve;
 use super::log_gate::LogGate;
 use super::placement::{Permit, Placement};
 use super::pulse::{Ending, Pulse};
+use super::service::{Gates, Service};
 use crate::channel::Put;
 use crate::config::AvroSourceConfig;
 use crate::interceptor::Chain;
-use crate::metrics::SourceCounters;
+use crate::limits::FRAME_BYTES_MAX;
+use crate::metrics::{Recorder, SourceCounters};
 use crate::reactor::{AcceptedStream, StreamListener, World};
 use crate::selector::Replicating;
 
@@ -82,6 +84,8 @@ pub struct AvroSource<W, P> {
     pub channels: Replicating<P>,
     /// This shard's counters.
     pub counters: Arc<SourceCounters>,
+    /// Where the shard records how long calls wait for their answer.
+    pub ack_latency: Option<Rc<RefCell<Recorder>>>,
     /// Shared by the source's shards.
     pub placement: Arc<Placement>,
     /// Shared by the source's shards.
@@ -119,6 +123,8 @@ impl<W: World, P: Put> AvroSource<W, P> {
                 "Starting Avro source {name}: {{ bindAddress: {bind}, port: {port} }}..."
             );
         }
+        // For foreign protocols, which apache-avro decodes. Once a process; the first caller decides.
+        apache_avro::util::max_allocation_bytes(FRAME_BYTES_MAX);
         let listener = self.placement.listen(config.address, |address| {
             let listener = self.world.listen(address)?;
             let bound = listener.local_address()?;
@@ -143,8 +149,8 @@ impl<W: World, P: Put> AvroSource<W, P> {
                 chain: RefCell::new(self.chain),
                 channels: self.channels,
                 counters: self.counters,
-                append_gate: LogGate::default(),
-                batch_gate: LogGate::default(),
+                ack_latency: self.ack_latency,
+                gates: Gates::default(),
                 now: Box::new(move || clock.now()),
                 wall_ms: Box::new(move || wall.wall_ms()),
             }),
@@ -198,16 +204,15 @@ impl<W: World, P: Put> Listening<W, P> {
 
 impl<W: World, P: Put> Live<W, P> {
     async fn accept(self: &Rc<Self>, listener: &W::Listener) {
-        let gate = LogGate::default();
+        let (failure_gate, refusal_gate) = (LogGate::default(), LogGate::default());
         loop {
             let accepted = match listener.accept().await {
                 Ok(accepted) => accepted,
                 // Out of descriptors or memory, or the client is gone already: others close in time.
                 Err(error) => {
-                    if let Some(suppressed) = gate.pass(self.world.now()) {
+                    if let Some(left_out) = failure_gate.pass(self.world.now()) {
                         tracing::warn!(
-                            "Avro source {}: accepting a connection failed: {error} ({suppressed} \
-                             such lines left out before)",
+                            "Avro source {}: accepting a connection failed: {error}{left_out}",
                             self.service.name
                         );
                     }
@@ -223,10 +228,9 @@ impl<W: World, P: Put> Live<W, P> {
                 Ok(permit) => self.placement.hand_over(accepted, permit),
                 Err(refusal) => {
                     self.service.counters.connection_refused.increment();
-                    if let Some(suppressed) = gate.pass(self.world.now()) {
+                    if let Some(left_out) = refusal_gate.pass(self.world.now()) {
                         tracing::warn!(
-                            "Avro source {}: connection from /{} refused: {refusal} ({suppressed} \
-                             such lines left out before)",
+                            "Avro source {}: connection from /{} refused: {refusal}{left_out}",
                             self.service.name,
                             accepted.peer
                         );
@@ -271,6 +275,9 @@ impl<W: World, P: Put> Live<W, P> {
         let limits = &self.service.limits;
         for pulse in self.pulses.borrow().values() {
             pulse.check(now, limits.handshake_deadline, limits.progress_deadline);
+        }
+        if let Some(recorder) = &self.service.ack_latency {
+            recorder.borrow_mut().publish(now);
         }
     }
 

@@ -2,8 +2,9 @@
 //!
 //! In the order bytes pass: `listener` accepts and places a connection, `inflate` takes zlib off,
 //! `frame` finds whole messages, `handshake` agrees on the protocol, `call` reads what is asked,
-//! `scan` proves the events, `connection` puts them and answers through `reply`. All but `listener`
-//! and `connection` are pure: slices in, results out, no waiting. `docs/COMPATIBILITY.md` tells what
+//! `scan` proves the events, `request` puts them, `outbox` answers through `reply` once they are
+//! durable; `connection` holds the two halves together and `pulse` their deadlines. Up to `scan`, and
+//! `reply`, everything is pure: slices in, results out, no waiting. `docs/COMPATIBILITY.md` tells what
 //! is Flume's behaviour and what is ours.
 
 mod call;
@@ -15,10 +16,16 @@ mod inflate;
 mod ip_filter;
 mod listener;
 mod log_gate;
+mod outbox;
 mod placement;
 mod pulse;
 mod reply;
+mod request;
 mod scan;
+mod service;
+
+#[cfg(test)]
+mod serve_tests;
 
 pub use call::{Call, CallError};
 pub use foreign::{Foreign, ForeignError};
@@ -29,4 +36,4 @@ pub use ip_filter::{IpFilter, IpFilterError};
 pub use listener::{AvroSource, Listening, SourceError, Stop};
 pub use placement::{Placement, Refusal};
 pub use reply::Status;
-pub use scan::{EventLimits, ScanError, scan_array, scan_event};
+pub use scan::{EventLimits, Pieces, ScanError, scan_array, scan_event};

@@ -18,6 +18,40 @@ pub struct EventLimits {
     pub event_bytes_max: usize,
 }
 
+/// Slices that follow one another, as [`Batch`](crate::event::Batch) wants them. Java sends one array
+/// block; a list on the heap is made only for an array of many.
+#[derive(Debug, Default)]
+pub struct Pieces<'a> {
+    few: [&'a [u8]; PIECES_FEW],
+    count: usize,
+    many: Vec<&'a [u8]>,
+}
+
+const PIECES_FEW: usize = 4;
+
+impl<'a> Pieces<'a> {
+    /// Adds a piece after those already there.
+    #[inline]
+    pub fn push(&mut self, piece: &'a [u8]) {
+        match self.few.get_mut(self.count) {
+            Some(next) => *next = piece,
+            None => {
+                if self.many.is_empty() {
+                    self.many.extend_from_slice(&self.few);
+                }
+                self.many.push(piece);
+            }
+        }
+        self.count += 1;
+    }
+
+    /// All pieces, in order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[&'a [u8]] {
+        self.few.get(..self.count).unwrap_or(&self.many)
+    }
+}
+
 /// Why the request is no batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ScanError {
@@ -116,7 +150,7 @@ pub fn scan_event<'a>(
 pub fn scan_array<'a>(
     cursor: &mut Cursor<'a>,
     limits: &EventLimits,
-    pieces: &mut Vec<&'a [u8]>,
+    pieces: &mut Pieces<'a>,
 ) -> Result<usize, ScanError> {
     let mut event_count = 0usize;
     loop {
@@ -140,7 +174,7 @@ pub fn scan_array<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, HashMap};
+    use std::collections::BTreeMap;
 
     use apache_avro::Schema;
     use apache_avro::reader::datum::GenericDatumReader;
@@ -171,12 +205,14 @@ mod tests {
         writer.write_value_to_vec(value).unwrap()
     }
 
-    fn value(events: &[(BTreeMap<String, String>, Vec<u8>)]) -> Value {
-        let event = |(headers, body): &(BTreeMap<String, String>, Vec<u8>)| {
+    type Plain = (BTreeMap<String, String>, Vec<u8>);
+
+    fn value(events: &[Plain]) -> Value {
+        let event = |(headers, body): &Plain| {
             let headers = headers
                 .iter()
                 .map(|(key, value)| (key.clone(), Value::String(value.clone())))
-                .collect::<HashMap<_, _>>();
+                .collect();
             Value::Record(vec![
                 ("headers".to_owned(), Value::Map(headers)),
                 ("body".to_owned(), Value::Bytes(body.clone())),
@@ -185,12 +221,13 @@ mod tests {
         Value::Array(events.iter().map(event).collect())
     }
 
-    fn read(encoded: &[u8]) -> Result<Vec<(BTreeMap<String, String>, Vec<u8>)>, ScanError> {
-        let mut pieces = Vec::new();
+    fn read(encoded: &[u8]) -> Result<Vec<Plain>, ScanError> {
+        let mut pieces = Pieces::default();
         let count = scan_array(&mut Cursor::new(encoded), &LIMITS, &mut pieces)?;
         let overlay = Overlay::default();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let events: Vec<_> = pieces
+            .as_slice()
             .iter()
             .flat_map(|piece| Events::new(piece, &overlay, 0))
             .map(|event| {
@@ -233,9 +270,30 @@ mod tests {
     }
 
     #[test]
+    fn arrays_in_few_and_in_many_blocks_are_one_batch() {
+        for block_count in [0u8, 1, 3, 4, 5, 6, 40] {
+            let mut encoded = Vec::new();
+            for number in 0..block_count {
+                encoded.extend([2, 0, 2, number]);
+            }
+            encoded.push(0);
+            let mut pieces = Pieces::default();
+            let count = scan_array(&mut Cursor::new(&encoded), &LIMITS, &mut pieces).unwrap();
+            assert_eq!(count, usize::from(block_count));
+            let bodies: Vec<u8> = pieces
+                .as_slice()
+                .concat()
+                .chunks_exact(3)
+                .map(|event| *event.last().unwrap())
+                .collect();
+            assert_eq!(bodies, (0..block_count).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
     fn limits_are_held() {
         let check = |bytes: &[u8]| {
-            scan_array(&mut Cursor::new(bytes), &LIMITS, &mut Vec::new()).unwrap_err()
+            scan_array(&mut Cursor::new(bytes), &LIMITS, &mut Pieces::default()).unwrap_err()
         };
         let mut many = Vec::new();
         crate::event::write_long(&mut many, 1001);
