@@ -7,6 +7,9 @@ use super::avro::{AvroError, Cursor};
 use super::java_map::flume_header_order;
 use super::overlay::Overlay;
 
+/// Key and value, each key once.
+type Headers<'a> = Vec<(&'a [u8], &'a [u8])>;
+
 /// One event, borrowed from its batch.
 #[derive(Debug, Clone, Copy)]
 pub struct EventView<'a> {
@@ -75,8 +78,8 @@ impl<'a> EventView<'a> {
     }
 
     /// The headers, and how many of them, at the front, the client sent.
-    fn headers_and_own_count(&self) -> (Vec<(&'a [u8], &'a [u8])>, usize) {
-        let mut all: Vec<(&'a [u8], &'a [u8])> = Vec::new();
+    fn headers_and_own_count(&self) -> (Headers<'a>, usize) {
+        let mut all = Headers::new();
         for (key, value) in self.own_headers() {
             set(&mut all, key, value, false);
         }

@@ -395,7 +395,7 @@ mod tests {
         delivered: std::rc::Rc<std::cell::Cell<u64>>,
     }
 
-    const BLOCK_EVENTS: u64 = 10;
+    const BLOCK_EVENTS: u32 = 10;
 
     impl Feed for Blocks {
         fn shard(&self) -> u32 {
@@ -424,11 +424,11 @@ mod tests {
             let mut payload = vec![0; record_bytes(&batch, &[])];
             write_record(&mut payload, &batch, &[]);
             let first_event = self.next;
-            self.next += BLOCK_EVENTS;
+            self.next += u64::from(BLOCK_EVENTS);
             Next::Block(Block {
-                sequence: first_event / BLOCK_EVENTS,
+                sequence: first_event / u64::from(BLOCK_EVENTS),
                 first_event,
-                event_count: BLOCK_EVENTS as u32,
+                event_count: BLOCK_EVENTS,
                 segment: 0,
                 offset: 0,
                 payload: payload.into(),
