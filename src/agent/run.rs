@@ -50,6 +50,15 @@ enum StartError {
     Admin(#[from] AdminSettingsError),
     #[error("{0}")]
     Property(String),
+    #[error(
+        "source {name}: listening at {address} failed: {source}. Stop what listens there, or give the \
+         source a bind and port of its own"
+    )]
+    Port {
+        name: String,
+        address: SocketAddr,
+        source: std::io::Error,
+    },
     #[error("{what}: {source}")]
     System {
         what: &'static str,
@@ -57,7 +66,7 @@ enum StartError {
     },
     #[error("{text}")]
     Shard { text: String, exit_code: u8 },
-    #[error("stopped by a signal while starting")]
+    #[error("Stopped by a signal while starting")]
     Stopped,
 }
 
@@ -66,7 +75,7 @@ impl StartError {
         match self {
             Self::Preflight(error) => error.exit_code(),
             // A configuration that cannot work here: EX_CONFIG.
-            Self::Lock(_) | Self::Admin(_) | Self::Property(_) => 78,
+            Self::Lock(_) | Self::Admin(_) | Self::Property(_) | Self::Port { .. } => 78,
             Self::System { .. } => 71,
             Self::Shard { exit_code, .. } => *exit_code,
             Self::Stopped => 0,
@@ -97,6 +106,10 @@ pub(super) fn run_and_tell(options: AgentOptions, on_started: impl FnOnce(Socket
                 on_started(admin.address());
             }
             agent.run()
+        }
+        Err(stopped @ StartError::Stopped) => {
+            tracing::info!("{stopped}");
+            ExitCode::from(stopped.exit_code())
         }
         Err(error) => {
             tracing::error!("A fatal error occurred while running. Exception follows.\n{error}");
@@ -151,6 +164,7 @@ impl Agent {
         health.enter(Phase::Preflight);
         preflight(topology.shards.len(), &data_dirs(&config))?;
         let locks = lock_directories(&config)?;
+        check_ports(&config)?;
         let mut channels: Vec<ChannelParts> = config
             .channels
             .iter()
@@ -645,6 +659,32 @@ fn lock_directories(config: &AgentConfig) -> Result<Vec<DirectoryLock>, LockErro
     Ok(locks)
 }
 
+/// The shards share each port (`SO_REUSEPORT`), and so would another flumen of this user: the two would
+/// split the connections between them. A socket that does not share finds out, before anything is
+/// recovered. It never listens, so no client is turned away by it.
+fn check_ports(config: &AgentConfig) -> Result<(), StartError> {
+    let mut taken = Vec::new();
+    for source in &config.sources {
+        let SourceKind::Avro(avro) = &source.kind;
+        let socket = bind_alone(avro.address).map_err(|error| StartError::Port {
+            name: source.name.clone(),
+            address: avro.address,
+            source: error,
+        })?;
+        taken.push(socket);
+    }
+    Ok(())
+}
+
+fn bind_alone(address: SocketAddr) -> std::io::Result<socket2::Socket> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    // Connections of an earlier process that are in TIME_WAIT do not count.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
 /// A Flume file channel may have left events here, and we do not read its files.
 fn warn_of_flume_log(directory: &Path, channel: &str) {
     let is_flume_log = |entry: &std::fs::DirEntry| {
@@ -691,4 +731,26 @@ fn build_registry(
         registry = registry.sink(&sink.name, kind);
     }
     registry.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_another_flumen_shares_is_taken() {
+        let listener =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        listener.set_reuse_address(true).unwrap();
+        listener.set_reuse_port(true).unwrap();
+        listener
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        listener.listen(1).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let error = bind_alone(address).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+        drop(listener);
+        bind_alone(address).unwrap();
+    }
 }

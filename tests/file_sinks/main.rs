@@ -104,6 +104,37 @@ fn file_roll_opens_the_next_file_when_it_runs_again() {
 }
 
 #[test]
+fn file_roll_that_is_idle_leaves_an_empty_file_per_interval() {
+    let directory = tempfile::tempdir().unwrap();
+    tokio_uring::start(async {
+        let log = Log::with_events(10, &[]);
+        let consumer = log.consumer();
+        let counters = Arc::new(SinkCounters::default());
+        let interval = Duration::from_millis(200);
+        let config = roll_config(directory.path(), Some(interval));
+        let mut sink = FileRollSink::new(config, Arc::clone(&counters), outside());
+        sink.start().await.unwrap();
+        drain(&mut sink, &consumer).await;
+        // As an idle runner does: nothing but ticks.
+        let mut ticks = 0;
+        while counters.connection_created.get() < 4 {
+            let wait = sink.tick().await.expect("there is a timer");
+            tokio::time::sleep(wait).await;
+            ticks += 1;
+        }
+        sink.stop().await;
+        assert!(ticks <= 8, "{ticks} ticks for three intervals");
+        let found = files(directory.path());
+        assert_eq!(found.len(), 4, "{found:?}");
+        assert_eq!(found[0].1, lines(0..10));
+        assert!(
+            found[1..].iter().all(|(_, text)| text.is_empty()),
+            "{found:?}"
+        );
+    });
+}
+
+#[test]
 fn file_roll_keeps_events_while_its_directory_is_gone() {
     let directory = tempfile::tempdir().unwrap();
     let blocked = directory.path().join("file");

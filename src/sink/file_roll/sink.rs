@@ -1,8 +1,8 @@
 //! The `file_roll` sink.
 //!
 //! Lives on one drain thread and writes through its ring. A timer marks the file as due; it is closed
-//! and the next one opened when the sink runs again, events or not, so an idle sink leaves one empty
-//! file per interval, as Flume does. Flume flushes to the system at each batch; here a batch is
+//! and the next one opened when the sink runs or its timer ticks, events or not, so an idle sink leaves
+//! one empty file per interval, as Flume does. Flume flushes to the system at each batch; here a batch is
 //! committed only after `fdatasync`, because what we commit must survive a power cut.
 
 use std::sync::Arc;
@@ -94,7 +94,16 @@ impl FileRollSink {
         }
     }
 
-    async fn open(&mut self) -> Result<&mut OpenFile, SinkError> {
+    /// Rolls if it is time, and has a file open.
+    async fn ready_file(&mut self) -> Result<(), SinkError> {
+        self.roll().await?;
+        if self.open.is_none() {
+            self.open().await?;
+        }
+        Ok(())
+    }
+
+    async fn open(&mut self) -> Result<(), SinkError> {
         let name = self.names.next(self.outside.wall_ms());
         let path = self.config.directory.join(name);
         let text = path.display().to_string();
@@ -114,12 +123,13 @@ impl FileRollSink {
         let mut buffer = Vec::new();
         serializer.begin(&mut buffer);
         self.counters.connection_created.increment();
-        Ok(self.open.insert(OpenFile {
+        self.open = Some(OpenFile {
             path: text,
             file,
             serializer,
             buffer,
-        }))
+        });
+        Ok(())
     }
 
     async fn append(&mut self, transaction: &Transaction) -> Result<(), SinkError> {
@@ -165,10 +175,7 @@ impl Sink for FileRollSink {
     }
 
     async fn process(&mut self, consumer: &Consumer) -> Result<Status, SinkError> {
-        self.roll().await?;
-        if self.open.is_none() {
-            self.open().await?;
-        }
+        self.ready_file().await?;
         let taken = consumer.take(self.config.batch_size).await;
         let transaction = taken.inspect_err(|_| self.counters.channel_read_fail.increment())?;
         let Some(transaction) = transaction else {
@@ -195,11 +202,14 @@ impl Sink for FileRollSink {
     }
 
     async fn tick(&mut self) -> Option<Duration> {
-        let now = Instant::now();
-        self.next_roll.map(|due| {
-            due.saturating_duration_since(now)
-                .max(Duration::from_millis(1))
-        })
+        if self.next_roll.is_some_and(|due| due <= Instant::now())
+            && let Err(error) = self.ready_file().await
+        {
+            // The next batch, or the next interval, tries again.
+            tracing::error!("Unable to roll over: {error}");
+        }
+        let next = self.next_roll?;
+        Some(next.saturating_duration_since(Instant::now()))
     }
 
     async fn stop(&mut self) {

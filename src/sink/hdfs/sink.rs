@@ -493,25 +493,25 @@ impl Sink for HdfsSink {
                 for transaction in taken.into_iter().rev() {
                     transaction.rollback();
                 }
-                Err(match error {
+                match error {
                     RoundError::Take(error) => {
                         self.counters.channel_read_fail.increment();
-                        SinkError::Take(error)
+                        Err(SinkError::Take(error))
                     }
                     RoundError::FileSystem(error) => {
                         self.counters.event_write_fail.increment();
                         warn!("HDFS IO error: {error}");
-                        delivery(error)
+                        Ok(Status::Failed)
                     }
                     RoundError::Event(error) => {
                         self.counters.event_write_fail.increment();
-                        SinkError::Delivery {
+                        Err(SinkError::Delivery {
                             what: "process failed: an event of the channel cannot be read"
                                 .to_owned(),
                             source: Some(Box::new(error)),
-                        }
+                        })
                     }
-                })
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Makes a Kafka record of an event.
 //!
 //! Owned by one sink; its buffers are reused from one event to the next, so an event costs no
-//! allocation here unless `header.*` maps headers.
+//! allocation here unless `header.*` maps headers or `useFlumeEventFormat` puts them in order.
 //!
 //! | record    | from                                                                         |
 //! |-----------|------------------------------------------------------------------------------|
@@ -18,7 +18,7 @@ use super::client::SlotRecord;
 use super::error::KafkaSinkError;
 use super::topic::TopicName;
 use crate::config::KafkaSinkConfig;
-use crate::event::{EventView, write_bytes, write_long};
+use crate::event::{EventView, java_hash_map_order, write_bytes, write_long};
 
 /// Flume's header for the record's key.
 const KEY_HEADER: &[u8] = b"key";
@@ -69,14 +69,12 @@ impl RecordWriter {
         let partition = self.partition(event)?;
         let timestamp = self.timestamp(event);
         let headers = self.headers(event);
-        if self.flume_event_format && !event.overlay().is_empty() {
+        let value = if self.flume_event_format {
             self.datum.clear();
             write_datum(&mut self.datum, event);
-        }
-        let value = match (self.flume_event_format, event.overlay().is_empty()) {
-            (false, _) => event.body(),
-            (true, true) => event.encoded(),
-            (true, false) => &self.datum,
+            &self.datum
+        } else {
+            event.body()
         };
         let mut record = SlotRecord::with_opaque_to(&self.topic, slot).payload(value);
         record.partition = partition;
@@ -143,9 +141,11 @@ impl RecordWriter {
     }
 }
 
-/// The event in the encoding of `AvroFlumeEvent`, what interceptors added included.
+/// The event in the encoding of `AvroFlumeEvent`, what interceptors added included. Flume has read the
+/// headers into a Java map by then, so they stand in that map's order, each key once, in one block.
 fn write_datum(out: &mut Vec<u8>, event: &EventView<'_>) {
-    let headers = event.headers();
+    let mut headers = event.headers();
+    java_hash_map_order(&mut headers);
     if !headers.is_empty() {
         write_long(out, headers.len() as i64);
         for (key, value) in headers {
@@ -327,6 +327,22 @@ mod tests {
             assert_eq!(
                 record.unwrap().payload,
                 Some(&b"\x02\x02k\x02w\x00\x0ahello"[..])
+            );
+        });
+    }
+
+    #[test]
+    fn flume_event_format_has_the_headers_in_the_order_of_flumes_map() {
+        let mut config = config();
+        config.flume_event_format = true;
+        let sent = [("zone", ""), ("number", ""), ("timestamp", ""), ("key", "")];
+        check(&config, &sent, &none(), |record| {
+            // Flume 1.11 with OpenJDK 17 wrote this.
+            assert_eq!(
+                record.unwrap().payload,
+                Some(
+                    &b"\x08\x0cnumber\x00\x08zone\x00\x06key\x00\x12timestamp\x00\x00\x0ahello"[..]
+                )
             );
         });
     }
