@@ -10,6 +10,8 @@ use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flumen::event::{Cursor, Events, Overlay, encode_event, write_long};
+use flumen::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
+use flumen::source::avro::{EventLimits, Pieces, scan_array};
 
 const EVENTS: usize = 1_000;
 
@@ -45,6 +47,17 @@ fn scan(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("scan");
     group.throughput(Throughput::Elements(EVENTS as u64));
 
+    group.bench_function("scan", |bencher| {
+        let limits = EventLimits {
+            batch_events_max: BATCH_EVENTS_MAX,
+            event_bytes_max: EVENT_BYTES_MAX,
+        };
+        bencher.iter(|| {
+            let mut pieces = Pieces::default();
+            scan_array(&mut Cursor::new(black_box(&array)), &limits, &mut pieces)
+                .expect("the events are well formed")
+        });
+    });
     group.bench_function("skip", |bencher| {
         bencher.iter(|| {
             let mut cursor = Cursor::new(black_box(events));

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 
 def say(text):
@@ -98,8 +99,15 @@ class MemoryDisk:
         return done.stdout
 
     def close(self):
-        if os.path.ismount(self.mount):
-            self._run("umount", self.mount)
+        """Takes the disk away. What cannot be taken away is named, so that a person can."""
+        for _ in range(20):  # a process that has just died may hold the mount for a moment
+            if not os.path.ismount(self.mount):
+                break
+            if subprocess.run(["umount", self.mount], capture_output=True).returncode != 0:
+                time.sleep(0.5)
+        else:
+            say(f"could not unmount {self.mount}; it is on {self.loop}, in {self.image}")
+            return
         if self.loop:
             self._run("losetup", "--detach", self.loop)
         shutil.rmtree(self.image.parent, ignore_errors=True)

@@ -153,7 +153,8 @@ def wal(bench):
         send(bench, collector, seconds=2)
 
         def ours():
-            written = send(bench, collector)["server_written_bytes_per_s"]
+            # What the clients sent, not what the process wrote: that may include segments being pre-written.
+            written = send(bench, collector)["bytes_per_s"]
             collector.wait_drained()
             return written
 
@@ -174,12 +175,13 @@ def latency(bench):
         seen = {}
 
         def ours():
-            flushes, begun = collector.flushes(), time.monotonic()
+            flushes = collector.flushes()
             report = send(bench, collector, rate=full / 2)
-            per_s = (collector.flushes() - flushes) / (time.monotonic() - begun)
-            # Flushes at this load, and the bytes of each, for the disk's turn.
-            seen["bytes_per_s"] = report["server_written_bytes_per_s"]
-            seen["block_bytes"] = 4096 * max(1, round(seen["bytes_per_s"] / max(per_s, 1) / 4096))
+            flushes = max(1, collector.flushes() - flushes)
+            event_bytes = report["bytes_per_s"] * report["seconds"] / report["acked"]
+            # The bytes of a flush at this load, for the disk's turn.
+            seen["bytes_per_s"] = report["bytes_per_s"]
+            seen["block_bytes"] = 4096 * max(1, round(report["acked_in_all"] * event_bytes / flushes / 4096))
             collector.wait_drained()
             return report["ack"]["p99_us"]
 
@@ -281,10 +283,12 @@ def backlog(bench):
     collector = Flumen(bench, "backlog", channel, dead_sink)
     rows = []
     try:
-        empty_s = collector.start()
+        collector.start()
+        collector.process.end()
+        empty_s = collector.start()  # the second start: the first also lays out the log
         say(f"filling {bench.backlog_gib} GiB")
         report = send(bench, collector, events=events, seconds=1800)
-        stored_gib = report["server_written_bytes_per_s"] * report["seconds"] / GIB
+        stored_gib = report["bytes_per_s"] * report["seconds"] / GIB
         if "memory-resident" in wanted:
             idle = output([bench.load, "idle", "--to", f"127.0.0.1:{collector.port}", "--connections", 1000,
                            "--seconds", 5, "--server-pid", collector.pid], 120)

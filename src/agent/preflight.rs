@@ -101,17 +101,23 @@ pub fn preflight(shards: usize, data_dirs: &[PathBuf]) -> Result<(), PreflightEr
     check_locked_memory(shards)?;
     check_descriptors()?;
     data_dirs.iter().try_for_each(|directory| {
-        check_direct_io(directory)
-            .map_err(|source| PreflightError::DirectIo { directory: directory.clone(), source })
+        check_direct_io(directory).map_err(|source| PreflightError::DirectIo {
+            directory: directory.clone(),
+            source,
+        })
     })
 }
 
 fn check_kernel(release: &str) -> Result<(), PreflightError> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(str::parse::<u32>);
     let version = (numbers.next(), numbers.next());
     match version {
         (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < KERNEL_MIN => {
-            Err(PreflightError::Kernel { found: release.to_owned() })
+            Err(PreflightError::Kernel {
+                found: release.to_owned(),
+            })
         }
         // A release that says no number is not one we can judge.
         _ => Ok(()),
@@ -120,12 +126,14 @@ fn check_kernel(release: &str) -> Result<(), PreflightError> {
 
 fn check_io_uring() -> Result<(), PreflightError> {
     let setting = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
-    let disabled = setting.map(|text| text.trim().to_owned()).unwrap_or_default();
+    let disabled = setting
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_default();
     match tokio_uring::Runtime::new(&tokio_uring::builder()) {
         Ok(_ring) => Ok(()),
-        Err(error) if disabled.is_empty() || disabled == "0" => {
-            Err(PreflightError::IoUring { reason: error.to_string() })
-        }
+        Err(error) if disabled.is_empty() || disabled == "0" => Err(PreflightError::IoUring {
+            reason: error.to_string(),
+        }),
         Err(error) => Err(PreflightError::IoUring {
             reason: format!("{error}, and kernel.io_uring_disabled is {disabled}"),
         }),
@@ -136,7 +144,11 @@ fn check_locked_memory(shards: usize) -> Result<(), PreflightError> {
     let needed_bytes = MEMLOCK_PER_SHARD_BYTES * shards as u64;
     let found_bytes = raise(Resource::Memlock);
     if found_bytes < needed_bytes {
-        return Err(PreflightError::LockedMemory { found_bytes, needed_bytes, shards });
+        return Err(PreflightError::LockedMemory {
+            found_bytes,
+            needed_bytes,
+            shards,
+        });
     }
     Ok(())
 }
@@ -153,12 +165,22 @@ fn check_descriptors() -> Result<(), PreflightError> {
 fn raise(resource: Resource) -> u64 {
     let limit = getrlimit(resource);
     // Root may go past the hard limit; everybody else gets up to it.
-    let unlimited = Rlimit { current: None, maximum: None };
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
     if resource == Resource::Memlock && setrlimit(resource, unlimited).is_ok() {
         return u64::MAX;
     }
-    let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let reached = if setrlimit(resource, most).is_ok() { limit.maximum } else { limit.current };
+    let most = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let reached = if setrlimit(resource, most).is_ok() {
+        limit.maximum
+    } else {
+        limit.current
+    };
     reached.unwrap_or(u64::MAX)
 }
 

@@ -4,4 +4,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// x
-pub fn quickstart(_port: u16, _directory: &Path) -> ExitCode { ExitCode::SUCCESS }
+pub fn quickstart(_port: u16, _directory: &Path) -> ExitCode {
+    ExitCode::SUCCESS
+}

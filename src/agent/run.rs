@@ -2,7 +2,7 @@
 //! brings them in; stop the other way round.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -50,7 +50,10 @@ enum StartError {
     #[error("{0}")]
     Property(String),
     #[error("{what}: {source}")]
-    System { what: &'static str, source: std::io::Error },
+    System {
+        what: &'static str,
+        source: std::io::Error,
+    },
     #[error("{text}")]
     Shard { text: String, exit_code: u8 },
     #[error("stopped by a signal while starting")]
@@ -127,21 +130,31 @@ impl Agent {
     fn start(options: &AgentOptions, console: Console) -> Result<Self, StartError> {
         let config = options.agent.clone();
         let clock = Clock::new();
-        let signals = Signals::new([SIGTERM, SIGINT])
-            .map_err(|source| StartError::System { what: "installing signal handlers", source })?;
+        let signals = Signals::new([SIGTERM, SIGINT]).map_err(|source| StartError::System {
+            what: "installing signal handlers",
+            source,
+        })?;
         let topology = Topology::choose(&options.properties).map_err(StartError::Property)?;
         let health = Health::new();
         health.enter(Phase::Preflight);
         preflight(topology.shards.len(), &data_dirs(&config))?;
         let locks = lock_directories(&config)?;
-        let mut channels: Vec<ChannelParts> =
-            config.channels.iter().map(|channel| ChannelParts::of(channel, &config)).collect();
+        let mut channels: Vec<ChannelParts> = config
+            .channels
+            .iter()
+            .map(|channel| ChannelParts::of(channel, &config))
+            .collect();
 
         // Shards of an earlier, larger agent are drained too: they count as shards everywhere.
         let shard_count = topology.shards.len();
-        let folders = channels.iter().filter_map(|parts| parts.file()).flat_map(|file| {
-            shards_on_disk(&file.data_dirs).into_iter().map(|shard| shard as usize + 1)
-        });
+        let folders = channels
+            .iter()
+            .filter_map(|parts| parts.file())
+            .flat_map(|file| {
+                shards_on_disk(&file.data_dirs)
+                    .into_iter()
+                    .map(|shard| shard as usize + 1)
+            });
         let shards_known = folders.max().unwrap_or(0).max(shard_count);
         let registry = build_registry(&config, &channels, shards_known, topology.drains.len());
         let board = ProgressBoard::new(console);
@@ -153,7 +166,10 @@ impl Agent {
             Arc::clone(&health),
             Arc::clone(&board),
         )
-        .map_err(|source| StartError::System { what: "starting the admin server", source })?;
+        .map_err(|source| StartError::System {
+            what: "starting the admin server",
+            source,
+        })?;
 
         health.enter(Phase::Recovering);
         let (stage, stage_seen) = watch::channel(Stage::Recover);
@@ -208,7 +224,9 @@ impl Agent {
             clock,
             _locks: locks,
         };
-        agent.bring_up(&mut channels, &topology).inspect_err(|_| agent.abandon())?;
+        agent
+            .bring_up(&mut channels, &topology)
+            .inspect_err(|_| agent.abandon())?;
         Ok(agent)
     }
 
@@ -302,12 +320,11 @@ impl Agent {
                 jobs[thread].checkpoints.push(job);
             }
         }
-        for sink in &self.config.sinks {
-            tracing::info!("Starting Sink {}", sink.name);
-        }
         for job in jobs {
-            let drain = drain::spawn(job)
-                .map_err(|source| StartError::System { what: "starting a drain thread", source })?;
+            let drain = drain::spawn(job).map_err(|source| StartError::System {
+                what: "starting a drain thread",
+                source,
+            })?;
             self.drains.push(drain);
         }
         drop(started);
@@ -315,7 +332,10 @@ impl Agent {
             // A drain thread that dies drops its sender.
             if all_started.recv().is_err() {
                 let source = std::io::Error::other("it ended at once");
-                return Err(StartError::System { what: "starting a drain thread", source });
+                return Err(StartError::System {
+                    what: "starting a drain thread",
+                    source,
+                });
             }
         }
         Ok(())
@@ -329,7 +349,11 @@ impl Agent {
                 return Err(StartError::Stopped);
             }
             match self.reports.recv_timeout(SAMPLE_EVERY) {
-                Ok(Report::Failed { shard, text, exit_code }) => {
+                Ok(Report::Failed {
+                    shard,
+                    text,
+                    exit_code,
+                }) => {
                     let text = format!("shard {shard}: {text}");
                     return Err(StartError::Shard { text, exit_code });
                 }
@@ -337,7 +361,10 @@ impl Agent {
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
                     let text = "a shard ended without a word".to_owned();
-                    return Err(StartError::Shard { text, exit_code: 70 });
+                    return Err(StartError::Shard {
+                        text,
+                        exit_code: 70,
+                    });
                 }
             }
         }
@@ -442,7 +469,11 @@ impl Agent {
 impl ChannelParts {
     fn of(config: &ChannelConfig, agent: &AgentConfig) -> Self {
         let mut groups: Vec<(String, Arc<Notify>)> = Vec::new();
-        for sink in agent.sinks.iter().filter(|sink| sink.channel == config.name) {
+        for sink in agent
+            .sinks
+            .iter()
+            .filter(|sink| sink.channel == config.name)
+        {
             let group = sink.group.clone().unwrap_or_default();
             if !groups.iter().any(|(known, _)| *known == group) {
                 groups.push((group, Arc::new(Notify::new())));
@@ -452,7 +483,8 @@ impl ChannelParts {
             ChannelKind::Memory { capacity_bytes } => (*capacity_bytes, None),
             ChannelKind::File(file) => {
                 let directory = file.checkpoint_dir.clone();
-                let load = async move { Checkpoint::load(&DrainWorld::default(), &directory).await };
+                let load =
+                    async move { Checkpoint::load(&DrainWorld::default(), &directory).await };
                 (u64::MAX, tokio_uring::start(load))
             }
         };
@@ -480,7 +512,11 @@ impl ChannelParts {
         }
         let shard = |index: usize| {
             let shard = u32::try_from(index).expect("at most 256 shards");
-            Arc::new(LogShared::in_memory(shard, self.groups.clone(), Arc::clone(&self.usage)))
+            Arc::new(LogShared::in_memory(
+                shard,
+                self.groups.clone(),
+                Arc::clone(&self.usage),
+            ))
         };
         self.memory = (0..shard_count).map(shard).collect();
     }
@@ -508,6 +544,7 @@ impl ChannelParts {
             plan: WalPlan {
                 channel: name,
                 file: file.clone(),
+                shard_count: u32::try_from(shard_count).expect("at most 256 shards"),
                 transaction_capacity: self.config.transaction_capacity,
                 keep_alive: self.config.keep_alive,
                 usage: Arc::clone(&self.usage),
@@ -522,12 +559,19 @@ impl ChannelParts {
         let memory = self.memory.iter().map(|log| (Arc::clone(log), None));
         let disk = self.recovered.iter();
         let disk = disk.map(|log| (Arc::clone(&log.shared), Some(Arc::clone(&log.counters))));
-        SampledChannel { name: self.config.name.clone(), logs: memory.chain(disk).collect() }
+        SampledChannel {
+            name: self.config.name.clone(),
+            logs: memory.chain(disk).collect(),
+        }
     }
 
     fn log_jobs(&self, group_index: usize) -> Vec<LogJob> {
         let memory = self.memory.iter();
-        let memory = memory.map(|log| LogJob { log: Arc::clone(log), group_index, start: None });
+        let memory = memory.map(|log| LogJob {
+            log: Arc::clone(log),
+            group_index,
+            start: None,
+        });
         let disk = self.recovered.iter().map(|log| LogJob {
             log: Arc::clone(&log.shared),
             group_index,
@@ -538,14 +582,21 @@ impl ChannelParts {
 
     fn checkpoint_job(&self, registry: &Registry) -> Option<CheckpointJob> {
         let file = self.file()?;
-        let generation = self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.generation);
+        let generation = self
+            .checkpoint
+            .as_ref()
+            .map_or(0, |checkpoint| checkpoint.generation);
         let shards = self.recovered.iter().map(|log| log.entry.clone()).collect();
         let metrics = registry.channel(&self.config.name);
         Some(CheckpointJob {
             channel: self.config.name.clone(),
             directory: file.checkpoint_dir.clone(),
             interval: file.checkpoint_interval,
-            logs: self.recovered.iter().map(|log| Arc::clone(&log.shared)).collect(),
+            logs: self
+                .recovered
+                .iter()
+                .map(|log| Arc::clone(&log.shared))
+                .collect(),
             current: Checkpoint { generation, shards },
             counters: Arc::clone(&metrics.shard(0).counters),
         })
@@ -575,10 +626,29 @@ fn lock_directories(config: &AgentConfig) -> Result<Vec<DirectoryLock>, LockErro
         if let ChannelKind::File(file) = &channel.kind {
             for directory in std::iter::once(&file.checkpoint_dir).chain(&file.data_dirs) {
                 locks.push(DirectoryLock::acquire(directory, &channel.name)?);
+                warn_of_flume_log(directory, &channel.name);
             }
         }
     }
     Ok(locks)
+}
+
+/// A Flume file channel may have left events here, and we do not read its files.
+fn warn_of_flume_log(directory: &Path, channel: &str) {
+    let is_flume_log = |entry: &std::fs::DirEntry| {
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("log-"));
+        number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let mut entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    if let Some(found) = entries.find(is_flume_log) {
+        tracing::warn!(
+            "channel {channel}: {} was written by a Flume file channel and is left alone. If Flume had \
+             not delivered everything in it, stop flumen, let Flume drain the channel (its sinks only, \
+             no source), then start flumen again",
+            found.path().display()
+        );
+    }
 }
 
 fn build_registry(

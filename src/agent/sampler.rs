@@ -22,17 +22,25 @@ pub(super) fn sample(registry: &Registry, channels: &[SampledChannel]) {
         let metrics = registry.channel(&channel.name);
         for (log, counters) in &channel.logs {
             let shard = log.shard as usize;
-            let Some(shown) = metrics.shards().get(shard) else { continue };
+            let Some(shown) = metrics.shards().get(shard) else {
+                continue;
+            };
             // Cursors first: a cursor is never ahead of an end that is read later.
             for link in &log.groups {
-                metrics.group(&link.group).delivered_to(shard).set(link.event());
+                metrics
+                    .group(&link.group)
+                    .delivered_to(shard)
+                    .set(link.event());
             }
             shown.log.end_event.set(log.durable_event());
             let (segments, bytes) = log.segment_totals();
             shown.log.segment_count.set(segments as u64);
             shown.log.wal_bytes.set(bytes);
             if let Some(counters) = counters {
-                shown.log.quarantined_segment_count.set(counters.lost_block.get());
+                shown
+                    .log
+                    .quarantined_segment_count
+                    .set(counters.lost_block.get());
             }
         }
         if let Some((log, _)) = channel.logs.first() {

@@ -18,9 +18,9 @@ use crate::admin::{Health, ProgressBoard, Unit};
 use crate::channel::wal::{AppendMeters, LogShared, ShardLog, WalPlan, open_shard};
 use crate::channel::{MemoryPut, PutError};
 use crate::config::{SourceConfig, SourceKind};
+use crate::interceptor::Chain;
 use crate::metrics::{Recorder, Registry};
 use crate::reactor::{Ground, ShardWorld};
-use crate::interceptor::Chain;
 use crate::selector::Replicating;
 use crate::source::avro::{AvroSource, Placement, Stop};
 
@@ -52,14 +52,27 @@ pub(super) enum Report {
     /// Its last connection is answered and closed.
     SourcesStopped,
     /// It cannot start.
-    Failed { shard: usize, text: String, exit_code: u8 },
+    Failed {
+        shard: usize,
+        text: String,
+        exit_code: u8,
+    },
 }
 
 /// One channel on one shard.
 #[derive(Debug)]
 pub(super) enum ChannelJob {
-    File { name: String, plan: WalPlan, drained_only: Vec<u32> },
-    Memory { name: String, transaction_capacity: usize, keep_alive: Duration, log: Arc<LogShared> },
+    File {
+        name: String,
+        plan: WalPlan,
+        drained_only: Vec<u32>,
+    },
+    Memory {
+        name: String,
+        transaction_capacity: usize,
+        keep_alive: Duration,
+        log: Arc<LogShared>,
+    },
 }
 
 /// Everything one shard does.
@@ -80,20 +93,31 @@ pub(super) struct ShardJob {
 /// Starts the thread.
 pub(super) fn spawn(job: ShardJob) -> std::io::Result<JoinHandle<()>> {
     let name = format!("shard-{}", job.index);
-    std::thread::Builder::new().name(name.clone()).spawn(move || {
-        let placement = job.core.map_or(CorePlacement::Unbound, CorePlacement::Fixed);
-        let executor = LocalExecutorBuilder::new(placement)
-            .name(&name)
-            .io_memory(RING_MEMORY_BYTES)
-            .make();
-        match executor {
-            Ok(executor) => executor.run(run(job)),
-            Err(error) => {
-                let text = format!("the executor cannot be made: {error}");
-                tell(&job.report, Report::Failed { shard: job.index, text, exit_code: 71 });
+    std::thread::Builder::new()
+        .name(name.clone())
+        .spawn(move || {
+            let placement = job
+                .core
+                .map_or(CorePlacement::Unbound, CorePlacement::Fixed);
+            let executor = LocalExecutorBuilder::new(placement)
+                .name(&name)
+                .io_memory(RING_MEMORY_BYTES)
+                .make();
+            match executor {
+                Ok(executor) => executor.run(run(job)),
+                Err(error) => {
+                    let text = format!("the executor cannot be made: {error}");
+                    tell(
+                        &job.report,
+                        Report::Failed {
+                            shard: job.index,
+                            text,
+                            exit_code: 71,
+                        },
+                    );
+                }
             }
-        }
-    })
+        })
 }
 
 /// The main thread may be gone already; then its stage says so next.
@@ -110,7 +134,14 @@ async fn run(mut job: ShardJob) {
         }
         Err(text) => {
             let (shard, exit_code) = (job.index, 74);
-            return tell(&job.report, Report::Failed { shard, text, exit_code });
+            return tell(
+                &job.report,
+                Report::Failed {
+                    shard,
+                    text,
+                    exit_code,
+                },
+            );
         }
     };
     world.spawn(beat(world.clone(), puts.clone(), &job));
@@ -126,7 +157,10 @@ async fn run(mut job: ShardJob) {
 /// Waits for `stage` or a later one.
 async fn reached(stages: &mut watch::Receiver<Stage>, stage: Stage) -> Stage {
     // A main thread that is gone means the end.
-    stages.wait_for(|now| *now >= stage).await.map_or(Stage::Close, |now| *now)
+    stages
+        .wait_for(|now| *now >= stage)
+        .await
+        .map_or(Stage::Close, |now| *now)
 }
 
 /// Starts this shard's part of every source; returns when all are stopped.
@@ -141,7 +175,14 @@ async fn serve(world: &ShardWorld, puts: &[NamedPut], job: &mut ShardJob) {
             Ok(listening) => serving.push(glommio::spawn_local(listening.serve())),
             Err(error) => {
                 let (shard, text) = (job.index, chain_of(&error));
-                tell(&job.report, Report::Failed { shard, text, exit_code: 78 });
+                tell(
+                    &job.report,
+                    Report::Failed {
+                        shard,
+                        text,
+                        exit_code: 78,
+                    },
+                );
             }
         }
     }
@@ -198,7 +239,12 @@ async fn open_channels(
     let shard = u32::try_from(job.index).expect("at most 256 shards");
     for (place, channel) in job.channels.iter().enumerate() {
         match channel {
-            ChannelJob::Memory { name, transaction_capacity, keep_alive, log } => {
+            ChannelJob::Memory {
+                name,
+                transaction_capacity,
+                keep_alive,
+                log,
+            } => {
                 let counters = Arc::clone(&job.registry.channel(name).shard(job.index).counters);
                 let put = MemoryPut::new(
                     world.clone(),
@@ -210,7 +256,11 @@ async fn open_channels(
                 );
                 puts.push((Rc::from(name.as_str()), ChannelPut::Memory(put)));
             }
-            ChannelJob::File { name, plan, drained_only } => {
+            ChannelJob::File {
+                name,
+                plan,
+                drained_only,
+            } => {
                 let shown = job.registry.channel(name).shard(job.index);
                 let meters = AppendMeters {
                     puts: Arc::clone(&shown.counters),
@@ -262,7 +312,11 @@ fn beat(
 ) -> impl Future<Output = ()> + use<> {
     let heartbeat = job.health.heartbeat(format!("shard-{}", job.index));
     let busy_ns = Arc::clone(&job.registry.shards()[job.index].busy_ns);
-    let (health, registry, shard) = (Arc::clone(&job.health), Arc::clone(&job.registry), job.index);
+    let (health, registry, shard) = (
+        Arc::clone(&job.health),
+        Arc::clone(&job.registry),
+        job.index,
+    );
     async move {
         let mut refused_before = vec![false; puts.len()];
         loop {
@@ -278,7 +332,12 @@ fn beat(
                 *refused_before = refusal.is_some();
                 let key = format!("channel {name} shard {shard}");
                 let unhealthy = matches!(refusal, Some(PutError::Device { .. }));
-                registry.channel(name).shard(shard).log.unhealthy.set(u64::from(unhealthy));
+                registry
+                    .channel(name)
+                    .shard(shard)
+                    .log
+                    .unhealthy
+                    .set(u64::from(unhealthy));
                 match refusal {
                     Some(reason) => health.set_unready(&key, reason.to_string()),
                     None => health.clear_unready(&key),

@@ -43,7 +43,10 @@ pub(super) async fn run_sink(
         SinkKind::Logger { bytes_max } => {
             drive(&name, LoggerSink::new(bytes_max), consumer, ground).await;
         }
-        SinkKind::Null { batch_size, log_every_events } => {
+        SinkKind::Null {
+            batch_size,
+            log_every_events,
+        } => {
             let sink = NullSink::new(name.clone(), batch_size, log_every_events);
             drive(&name, sink, consumer, ground).await;
         }
@@ -75,7 +78,9 @@ pub(super) async fn run_sink(
 
 async fn drive<S: Sink>(name: &str, sink: S, consumer: Consumer, ground: SinkGround) {
     let processor = DefaultSinkProcessor::new(name, sink);
-    SinkRunner::new(processor, consumer, ground.stop, ground.stop_deadline).run().await;
+    SinkRunner::new(processor, consumer, ground.stop, ground.stop_deadline)
+        .run()
+        .await;
 }
 
 /// The escapes of `kafka.topic`.

@@ -15,8 +15,11 @@ pub(super) struct Topology {
 impl Topology {
     /// From the cores this process may use, and `flumen.shards` and `flumen.drainThreads`.
     pub(super) fn choose(properties: &BTreeMap<String, String>) -> Result<Self, String> {
-        let cores: Vec<usize> =
-            core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+        let cores: Vec<usize> = core_affinity::get_core_ids()
+            .unwrap_or_default()
+            .iter()
+            .map(|core| core.id)
+            .collect();
         let shards = count(properties, "flumen.shards")?;
         let drains = count(properties, "flumen.drainThreads")?;
         Ok(Self::plan(&cores, shards, drains))
@@ -37,7 +40,9 @@ impl Topology {
 }
 
 fn count(properties: &BTreeMap<String, String>, key: &str) -> Result<Option<usize>, String> {
-    let Some(text) = properties.get(key) else { return Ok(None) };
+    let Some(text) = properties.get(key) else {
+        return Ok(None);
+    };
     match text.trim().parse() {
         Ok(count) if (1..=256).contains(&count) => Ok(Some(count)),
         _ => Err(format!("-D{key}={text}: a number from 1 to 256 is needed")),

@@ -69,17 +69,16 @@ fn counts_sink(sink: &SinkMetrics) -> bool {
     sink.kind != SinkKind::Silent
 }
 
-/// Components without counters say nothing here, as in Flume.
+/// Flume says nothing of components without counters; operators wait for the line all the same.
 fn started(kind: &str, name: &str, lifetime: &Lifetime, now_ms: u64, counts: bool) {
     lifetime.start(now_ms);
-    if !counts {
-        return;
+    if counts {
+        info!(
+            target: "org.apache.flume.instrumentation.MonitoredCounterGroup.register(MonitoredCounterGroup.java:119)",
+            thread = THREAD,
+            "Monitored counter group for type: {kind}, name: {name}: Successfully registered new MBean."
+        );
     }
-    info!(
-        target: "org.apache.flume.instrumentation.MonitoredCounterGroup.register(MonitoredCounterGroup.java:119)",
-        thread = THREAD,
-        "Monitored counter group for type: {kind}, name: {name}: Successfully registered new MBean."
-    );
     info!(
         target: "org.apache.flume.instrumentation.MonitoredCounterGroup.start(MonitoredCounterGroup.java:95)",
         thread = THREAD,
@@ -88,9 +87,6 @@ fn started(kind: &str, name: &str, lifetime: &Lifetime, now_ms: u64, counts: boo
 }
 
 fn stopped(kind: &str, name: &str, lines: &[String]) {
-    if lines.is_empty() {
-        return;
-    }
     info!(
         target: "org.apache.flume.instrumentation.MonitoredCounterGroup.stop(MonitoredCounterGroup.java:149)",
         thread = THREAD,

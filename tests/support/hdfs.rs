@@ -76,6 +76,12 @@ impl HdfsClient {
         replies.flatten().map(|reply| base64(&reply[0])).collect()
     }
 
+    /// Closes every file below `path` that a writer left open. Takes the lease from a writer that is alive.
+    #[track_caller]
+    pub fn recover(&mut self, path: &str) {
+        self.shell.must(&format!("recover {path}"));
+    }
+
     /// A file's bytes after the codec its suffix names.
     #[track_caller]
     pub fn read_decoded(&mut self, path: &str) -> Vec<u8> {

@@ -474,6 +474,17 @@ impl<G: Ground> Inner<G> {
                 free_bytes: *free_bytes,
                 required_bytes: *required_bytes,
             },
+            SegmentError::Full {
+                segment_count,
+                segment_bytes,
+            } => PutError::Full {
+                channel,
+                used_events: self.admission.usage.events(),
+                capacity_events: self.admission.usage.capacity_events,
+                used_bytes: *segment_count as u64 * segment_bytes,
+                capacity_bytes: *segment_count as u64 * segment_bytes,
+                keep_alive_ms: 0,
+            },
             SegmentError::Device { .. } | SegmentError::Resting => {
                 let reason = Rc::new(io::Error::other(error.to_string()));
                 PutError::Device { channel, reason }

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::header::SEGMENT_HEADER_BYTES;
+use super::header::{SEGMENT_HEADER_BYTES, block_bytes};
 use super::reader::{Found, LogReader, Lost};
 use super::shared::{GroupLink, LogPosition, LogShared};
 use crate::channel::block::Block;
@@ -26,6 +26,8 @@ pub struct WalFeed<G: Ground> {
     link: Arc<GroupLink>,
     start: DeliveredTo,
     next_sequence: u64,
+    /// Behind the last block that came from memory: where the disk goes on.
+    behind_memory: LogPosition,
     /// A block from memory that is not due yet: the disk has the ones before it.
     held: Option<Block>,
     disk: Rc<RefCell<Disk<G>>>,
@@ -72,6 +74,7 @@ impl<G: Ground> WalFeed<G> {
             link,
             start,
             next_sequence,
+            behind_memory: LogPosition::default(),
             held: None,
             disk: Rc::new(RefCell::new(disk)),
         }
@@ -107,6 +110,13 @@ impl<G: Ground> Feed for WalFeed<G> {
         let durable = self.log.durable_sequence();
         if let Some(block) = self.from_memory() {
             self.next_sequence += 1;
+            self.behind_memory = LogPosition {
+                segment: block.segment,
+                offset: block.offset + block_bytes(block.payload.len()) as u64,
+                sequence: block.sequence + 1,
+                event: block.first_event + u64::from(block.event_count),
+                chain: 0,
+            };
             return Next::Block(block);
         }
         if self.next_sequence >= durable {
@@ -119,7 +129,15 @@ impl<G: Ground> Feed for WalFeed<G> {
         };
         let disk = Rc::clone(&self.disk);
         let shard = self.log.shard;
-        let wanted = self.next_sequence;
+        let wanted = LogPosition {
+            sequence: self.next_sequence,
+            ..LogPosition::default()
+        };
+        let wanted = if self.behind_memory.sequence == wanted.sequence {
+            self.behind_memory
+        } else {
+            wanted
+        };
         Next::Fetch(Box::pin(read_back(disk, shard, wanted, sequence, event)))
     }
 
@@ -136,7 +154,7 @@ impl<G: Ground> Feed for WalFeed<G> {
 async fn read_back<G: Ground>(
     disk: Rc<RefCell<Disk<G>>>,
     shard: u32,
-    wanted: u64,
+    wanted: LogPosition,
     resume_sequence: u64,
     resume_event: u64,
 ) -> Result<Block, TakeError> {
@@ -146,15 +164,12 @@ async fn read_back<G: Ground>(
         disk: Rc::clone(&disk),
     };
     let log = reader.get();
-    if log.position().sequence != wanted {
-        // The group read from memory in between: only the number is known.
-        log.seek(LogPosition {
-            sequence: wanted,
-            ..LogPosition::default()
-        });
+    if log.position().sequence != wanted.sequence {
+        // The group read from memory in between.
+        log.seek(wanted);
     }
-    let place = log.position();
     let found = log.next().await;
+    let place = log.position();
     let mut disk = disk.borrow_mut();
     match found {
         Ok(Found::Block { block, lost, .. }) => {
@@ -171,8 +186,8 @@ async fn read_back<G: Ground>(
             let lost = Lost {
                 segment: place.segment,
                 offset: place.offset,
-                sequence: wanted,
-                blocks: resume_sequence - wanted,
+                sequence: wanted.sequence,
+                blocks: resume_sequence - wanted.sequence,
                 events: resume_event.saturating_sub(place.event),
             };
             disk.report(shard, lost);
@@ -198,8 +213,8 @@ async fn read_back<G: Ground>(
             let lost = Lost {
                 segment: error.segment,
                 offset: error.offset,
-                sequence: wanted,
-                blocks: resume_sequence - wanted,
+                sequence: wanted.sequence,
+                blocks: resume_sequence - wanted.sequence,
                 events: resume_event.saturating_sub(place.event),
             };
             disk.report(shard, lost);

@@ -24,6 +24,8 @@ pub struct WalPlan {
     pub channel: String,
     /// Its settings.
     pub file: FileChannelConfig,
+    /// Shards that append: they share `capacityBytes`.
+    pub shard_count: u32,
     /// `transactionCapacity`.
     pub transaction_capacity: usize,
     /// `keep-alive`.
@@ -154,13 +156,20 @@ pub async fn open_shard<G: Ground>(
         directories,
         segment_bytes: plan.file.segment_bytes,
         minimum_required_space: plan.file.minimum_required_space,
+        segment_count_max: plan.file.capacity_bytes.map(|bytes| {
+            let share = bytes / u64::from(plan.shard_count) / plan.file.segment_bytes;
+            // One to write to and one to read from.
+            usize::try_from(share).unwrap_or(usize::MAX).max(2)
+        }),
     };
+    let file_count = shared.segment_totals().0 + recovered.spares.len();
     let segments = Segments::new(
         ground.clone(),
         segment_plan,
         recovered.next_segment.max(1),
         recovered.next_slot,
         recovered.spares,
+        file_count,
     );
     let admission = Admission::new(
         &channel,
@@ -170,7 +179,13 @@ pub async fn open_shard<G: Ground>(
         Arc::clone(&meters.puts),
     );
     let appender = Appender::new(
-        ground, admission, segments, shared, recovered.end, counters, meters,
+        ground,
+        admission,
+        segments,
+        shared,
+        recovered.end,
+        counters,
+        meters,
     );
     appender
         .start()

@@ -32,6 +32,8 @@ pub struct SegmentPlan {
     pub segment_bytes: u64,
     /// `minimumRequiredSpace`: left free on each data directory's file system.
     pub minimum_required_space: u64,
+    /// Files this shard may have, when `capacityBytes` bounds the log.
+    pub segment_count_max: Option<usize>,
 }
 
 /// Why there is no next segment.
@@ -46,6 +48,14 @@ pub enum SegmentError {
         free_bytes: u64,
         /// What a new segment needs, with the reserve.
         required_bytes: u64,
+    },
+    /// `capacityBytes` is used up by segments that still wait for a sink.
+    #[error("capacityBytes is used up by {segment_count} segments of {segment_bytes} bytes")]
+    Full {
+        /// Files of this shard.
+        segment_count: usize,
+        /// Size of each.
+        segment_bytes: u64,
     },
     /// Every directory failed.
     #[error("{path}: {operation} failed")]
@@ -84,6 +94,8 @@ struct State {
     next_slot: u64,
     next_segment: u64,
     spares: Vec<PathBuf>,
+    /// Segments and spares of this shard.
+    file_count: usize,
 }
 
 /// Makes, recycles and removes one shard's segments.
@@ -102,6 +114,7 @@ impl<G: Ground> Segments<G> {
         next_segment: u64,
         next_slot: u64,
         spares: Vec<PathBuf>,
+        file_count: usize,
     ) -> Self {
         let directories = plan.directories.iter();
         let directories = directories
@@ -116,6 +129,7 @@ impl<G: Ground> Segments<G> {
             next_slot,
             next_segment,
             spares,
+            file_count,
         };
         Self {
             ground,
@@ -155,6 +169,9 @@ impl<G: Ground> Segments<G> {
                         path.display()
                     );
                     self.failed(&path);
+                    if !recycled {
+                        self.discard(&path).await;
+                    }
                     last_error = SegmentError::Device {
                         path,
                         operation: "opening",
@@ -245,6 +262,18 @@ impl<G: Ground> Segments<G> {
     fn place_for_new(&self) -> Result<PathBuf, SegmentError> {
         let now = self.ground.now();
         let required_bytes = self.plan.segment_bytes + self.plan.minimum_required_space;
+        let segment_count = self.state.borrow().file_count;
+        if self
+            .plan
+            .segment_count_max
+            .is_some_and(|max| segment_count >= max)
+        {
+            let segment_bytes = self.plan.segment_bytes;
+            return Err(SegmentError::Full {
+                segment_count,
+                segment_bytes,
+            });
+        }
         let mut roomiest: Option<(u64, PathBuf)> = None;
         let count = self.state.borrow().directories.len();
         for _ in 0..count {
@@ -263,6 +292,7 @@ impl<G: Ground> Segments<G> {
                     let mut state = self.state.borrow_mut();
                     let slot = state.next_slot;
                     state.next_slot += 1;
+                    state.file_count += 1;
                     return Ok(directory.join(segment_file_name(slot)));
                 }
                 Ok(free_bytes) => {
@@ -305,6 +335,7 @@ impl<G: Ground> Segments<G> {
             }
             Err(source) => {
                 self.failed(&path);
+                self.discard(&path).await;
                 Err(SegmentError::Device {
                     path,
                     operation: "writing zeros",
@@ -319,12 +350,7 @@ impl<G: Ground> Segments<G> {
     pub(super) async fn recycle(&self, segment: SegmentInfo) {
         let fits = segment.bytes == self.plan.segment_bytes;
         if !fits || self.state.borrow().spares.len() >= SPARES_MAX {
-            if let Err(error) = self.ground.remove(&segment.path).await {
-                tracing::warn!(
-                    "segment {}: cannot be removed: {error}",
-                    segment.path.display()
-                );
-            }
+            self.discard(&segment.path).await;
             return;
         }
         let blanked = async {
@@ -340,6 +366,14 @@ impl<G: Ground> Segments<G> {
                 );
                 self.failed(&segment.path);
             }
+        }
+    }
+
+    /// Removes a file that holds nothing anybody needs.
+    async fn discard(&self, path: &Path) {
+        self.state.borrow_mut().file_count -= 1;
+        if let Err(error) = self.ground.remove(path).await {
+            tracing::warn!("segment {}: cannot be removed: {error}", path.display());
         }
     }
 

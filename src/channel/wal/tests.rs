@@ -35,6 +35,7 @@ fn plan(directory: &Path) -> WalPlan {
             minimum_required_space: 0,
             capacity_bytes: None,
         },
+        shard_count: 1,
         transaction_capacity: 100_000,
         keep_alive: Duration::from_millis(50),
         usage: Arc::new(Usage::new(1_000_000, u64::MAX)),

@@ -84,7 +84,6 @@ impl<P: SinkProcessor> SinkRunner<P> {
                 self.stop_deadline.as_millis()
             );
         }
-        self.announce("stopped");
     }
 
     /// Calls the processor until the stop signal comes.
@@ -116,7 +115,6 @@ impl<P: SinkProcessor> SinkRunner<P> {
                 outcome = self.processor.start() => outcome,
             };
             let Err(failure) = outcome else {
-                self.announce("started");
                 return true;
             };
             error!(
@@ -208,12 +206,6 @@ impl<P: SinkProcessor> SinkRunner<P> {
 
     fn names(&self) -> String {
         self.processor.sink_names().join(", ")
-    }
-
-    fn announce(&self, what: &str) {
-        for name in self.processor.sink_names() {
-            info!("Component type: SINK, name: {name} {what}");
-        }
     }
 }
 

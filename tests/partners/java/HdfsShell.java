@@ -11,6 +11,7 @@ import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.LocatedFileStatus;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.fs.RemoteIterator;
+import org.apache.hadoop.hdfs.DistributedFileSystem;
 import org.apache.hadoop.io.BytesWritable;
 import org.apache.hadoop.io.IOUtils;
 import org.apache.hadoop.io.SequenceFile;
@@ -30,6 +31,7 @@ import org.apache.hadoop.io.compress.CompressionCodecFactory;
  * seq PATH         a line with key class, value class and codec, then one per record: key value (value in Base64)
  * put PATH TEXT    writes a file
  * rm PATH          deletes, with all below
+ * recover PATH     closes every file below PATH that its writer left open (HDFS's lease recovery)
  * </pre>
  *
  * Each reply ends with the line {@code END} or {@code ERR reason}.
@@ -91,8 +93,25 @@ public final class HdfsShell {
             case "rm":
                 fs.delete(path, true);
                 break;
+            case "recover":
+                recover((DistributedFileSystem) fs, path);
+                break;
             default:
                 throw new IllegalArgumentException("unknown command " + words[0]);
+        }
+    }
+
+    private static void recover(DistributedFileSystem fs, Path path) throws Exception {
+        long deadline = System.nanoTime() + 60_000_000_000L;
+        RemoteIterator<LocatedFileStatus> files = fs.listFiles(path, true);
+        while (files.hasNext()) {
+            Path file = files.next().getPath();
+            while (!fs.isFileClosed(file) && !fs.recoverLease(file)) {
+                if (System.nanoTime() > deadline) {
+                    throw new IllegalStateException("the lease of " + file + " was not recovered within 60 s");
+                }
+                Thread.sleep(500);
+            }
         }
     }
 
