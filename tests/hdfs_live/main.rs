@@ -2,6 +2,8 @@
 //!
 //! One cluster for the whole binary; each test has a directory of its own in it.
 
+#![expect(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
+
 mod feed;
 mod shell;
 #[path = "../support/mod.rs"]
