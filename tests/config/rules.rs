@@ -25,11 +25,7 @@ fn kafka(lines: &str) -> KafkaSinkConfig {
         .agent
         .unwrap_or_else(|| panic!("{}", loaded.findings.render()));
     let SinkKind::Kafka(config) = agent.sinks[0].kind.clone() else {
-<<<<<<< HEAD
         panic!("{:?}", agent.sinks[0].kind);
-=======
-        panic!("{:?}", agent.sinks[0].kind)
->>>>>>> a5f22d28b26cc5e20007df02641b4e252806a44e
     };
     config
 }

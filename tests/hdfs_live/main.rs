@@ -2,15 +2,11 @@
 //!
 //! One cluster for the whole binary; each test has a directory of its own in it.
 
-<<<<<<< HEAD
 #![allow(
     clippy::unwrap_used,
     clippy::single_range_in_vec_init,
     reason = "a test that cannot go on says where; the ranges are tables"
 )]
-=======
-#![expect(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
->>>>>>> a5f22d28b26cc5e20007df02641b4e252806a44e
 
 mod feed;
 mod shell;
