@@ -34,9 +34,12 @@ use crate::limits;
 use crate::metrics::{ChannelCounters, Recorder, WalCounters};
 use crate::reactor::{DiskFile, Ground, WriteBuffer};
 
-/// Blocks below this size are copied for the drain, so that a tail of many small commits does not pin
-/// a whole buffer each.
-const COPY_BELOW_BYTES: usize = limits::BLOCK_BYTES / 4;
+/// The smallest block buffer. The next buffer is twice as large as the last block was, so that small
+/// commits can be lent to the drain as they are instead of being copied out of a large buffer.
+const BUFFER_BYTES_MIN: usize = 128 << 10;
+/// A block that fills less than this part of its buffer is copied for the drain: a tail of many small
+/// commits must not pin a large buffer each.
+const LEND_ABOVE: usize = 4;
 /// How often segments are recycled and free space is looked at.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(100);
 /// A channel without a healthy directory looks for one this often.
@@ -100,6 +103,8 @@ struct State<G: Ground> {
     refusal: Option<PutError>,
     /// The committer is asked to look whether the reason of the refusal is gone.
     probe: bool,
+    /// Size of the next block buffer.
+    buffer_bytes: usize,
     closing: bool,
     committer_ended: bool,
 }
@@ -107,6 +112,8 @@ struct State<G: Ground> {
 /// A buffer that takes records.
 struct Filling<B> {
     buffer: B,
+    /// Bytes of the buffer while it fills; writing shortens it.
+    capacity: usize,
     used: usize,
     event_count: usize,
     record_count: usize,
@@ -144,6 +151,7 @@ impl<G: Ground> Appender<G> {
             active: None,
             refusal: None,
             probe: false,
+            buffer_bytes: BUFFER_BYTES_MIN,
             closing: false,
             committer_ended: false,
         };
@@ -309,10 +317,11 @@ impl<G: Ground> Inner<G> {
             outcome.resolve(Err(self.closed()));
             return Some(outcome);
         }
+        let next_bytes = state.buffer_bytes;
         let filling = match &mut state.filling {
             Some(filling) => filling,
             empty => {
-                let buffer_bytes = limits::BLOCK_BYTES.max(block_bytes(bytes));
+                let buffer_bytes = next_bytes.max(block_bytes(bytes));
                 empty.insert(Filling::new(
                     self.ground.buffer(buffer_bytes),
                     self.ground.now(),
@@ -321,8 +330,7 @@ impl<G: Ground> Inner<G> {
         };
         // An event larger than a block has a buffer of its own, which may be too small for others
         // or too large to be topped up.
-        let buffer_bytes = filling.buffer.bytes().len();
-        if filling.used + bytes > buffer_bytes {
+        if filling.used + bytes > filling.capacity {
             return None;
         }
         let used = filling.used;
@@ -410,9 +418,13 @@ impl<G: Ground> Inner<G> {
 
     /// Takes what has gathered. Room for others begins here.
     fn seal(&self) -> Option<Sealed<G::Buffer>> {
-        let mut filling = self.state.borrow_mut().filling.take()?;
+        let mut state = self.state.borrow_mut();
+        let mut filling = state.filling.take()?;
         self.room.notify_waiters();
         let used = filling.used;
+        let wanted = (used * 2).next_power_of_two();
+        state.buffer_bytes = wanted.clamp(BUFFER_BYTES_MIN, limits::BLOCK_BYTES);
+        drop(state);
         let padded = block_bytes(used - BLOCK_HEADER_BYTES);
         let bytes = filling.buffer.bytes_mut();
         bytes[used..padded].fill(0);
@@ -588,21 +600,18 @@ impl<G: Ground> Inner<G> {
         self.counters.commit(self.ground.now() - filling.started_at);
         let Filling {
             buffer,
+            capacity,
             used,
             event_count,
             outcome,
             ..
         } = filling;
         let block = (!self.shared.groups.is_empty()).then(|| {
-            let held_bytes = if used < COPY_BELOW_BYTES {
-                used
+            let (payload, held_bytes) = if used < capacity / LEND_ABOVE {
+                let copy = bytes::Bytes::copy_from_slice(&buffer.bytes()[BLOCK_HEADER_BYTES..used]);
+                (copy, used)
             } else {
-                limits::BLOCK_BYTES.max(used)
-            };
-            let payload = if used < COPY_BELOW_BYTES {
-                bytes::Bytes::copy_from_slice(&buffer.bytes()[BLOCK_HEADER_BYTES..used])
-            } else {
-                buffer.share(used).slice(BLOCK_HEADER_BYTES..)
+                (buffer.share(used).slice(BLOCK_HEADER_BYTES..), capacity)
             };
             Block {
                 sequence: start.sequence,
@@ -692,8 +701,10 @@ impl<G: Ground> Inner<G> {
 
 impl<B: WriteBuffer> Filling<B> {
     fn new(buffer: B, now: Duration) -> Self {
+        let capacity = buffer.bytes().len();
         Self {
             buffer,
+            capacity,
             used: BLOCK_HEADER_BYTES,
             event_count: 0,
             record_count: 0,
