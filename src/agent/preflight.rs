@@ -17,6 +17,9 @@ const KERNEL_MIN: (u32, u32) = (5, 11);
 const MEMLOCK_PER_SHARD_BYTES: u64 = 512 * 1024;
 /// Descriptors the process needs besides connections.
 const DESCRIPTORS_MIN: u64 = 1_024;
+/// What `statfs` calls tmpfs and ramfs.
+const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
+const RAMFS_MAGIC: rustix::fs::FsWord = 0x8584_58f6;
 
 /// Why the agent cannot run here.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +68,7 @@ pub enum PreflightError {
     /// Exit code 74.
     #[error(
         "{directory}: its file system does not write {} bytes with O_DIRECT and O_DSYNC: {source}. Put \
-         dataDirs on ext4 or XFS on a local disk (tmpfs, overlay and network file systems do not do)",
+         dataDirs on ext4 or XFS on a local disk (tmpfs, overlay and network file systems often cannot)",
         limits::ALIGN_BYTES
     )]
     DirectIo {
@@ -104,7 +107,15 @@ pub fn preflight(shards: usize, data_dirs: &[PathBuf]) -> Result<(), PreflightEr
         check_direct_io(directory).map_err(|source| PreflightError::DirectIo {
             directory: directory.clone(),
             source,
-        })
+        })?;
+        if is_memory(directory) {
+            tracing::warn!(
+                "{}: its file system is memory (tmpfs): acknowledged events are gone after a restart of \
+                 the machine. Put dataDirs on ext4 or XFS on a local disk",
+                directory.display()
+            );
+        }
+        Ok(())
     })
 }
 
@@ -202,6 +213,12 @@ fn check_direct_io(directory: &Path) -> io::Result<()> {
     }
 }
 
+/// Newer kernels take direct I/O to tmpfs, where nothing is ever durable.
+fn is_memory(directory: &Path) -> bool {
+    rustix::fs::statfs(directory)
+        .is_ok_and(|status| status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,5 +236,11 @@ mod tests {
     fn a_data_directory_without_direct_io_is_refused() {
         let error = check_direct_io(Path::new("/proc")).unwrap_err();
         assert_ne!(error.to_string(), "");
+    }
+
+    #[test]
+    fn memory_is_told_from_a_disk() {
+        assert!(is_memory(Path::new("/dev/shm")));
+        assert!(!is_memory(Path::new("/proc")));
     }
 }

@@ -36,6 +36,10 @@ use crate::source::avro::{IpFilter, Placement};
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// What a sink may take to finish its transaction.
 const SINK_STOP_DEADLINE: Duration = Duration::from_secs(10);
+/// A flumen that was killed holds its ports until the kernel has taken its ring apart, which can be
+/// after the process is gone.
+const PORT_PATIENCE: Duration = Duration::from_secs(3);
+const PORT_RETRY: Duration = Duration::from_millis(20);
 /// How often gauges are brought up to date.
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 
@@ -164,7 +168,7 @@ impl Agent {
         health.enter(Phase::Preflight);
         preflight(topology.shards.len(), &data_dirs(&config))?;
         let locks = lock_directories(&config)?;
-        check_ports(&config)?;
+        check_ports(&config, &clock)?;
         let mut channels: Vec<ChannelParts> = config
             .channels
             .iter()
@@ -662,16 +666,32 @@ fn lock_directories(config: &AgentConfig) -> Result<Vec<DirectoryLock>, LockErro
 /// The shards share each port (`SO_REUSEPORT`), and so would another flumen of this user: the two would
 /// split the connections between them. A socket that does not share finds out, before anything is
 /// recovered. It never listens, so no client is turned away by it.
-fn check_ports(config: &AgentConfig) -> Result<(), StartError> {
+fn check_ports(config: &AgentConfig, clock: &Clock) -> Result<(), StartError> {
+    let deadline = clock.now() + PORT_PATIENCE;
     let mut taken = Vec::new();
     for source in &config.sources {
         let SourceKind::Avro(avro) = &source.kind;
-        let socket = bind_alone(avro.address).map_err(|error| StartError::Port {
-            name: source.name.clone(),
-            address: avro.address,
-            source: error,
-        })?;
-        taken.push(socket);
+        loop {
+            match bind_alone(avro.address) {
+                Ok(socket) => {
+                    taken.push(socket);
+                    break;
+                }
+                Err(error)
+                    if error.kind() == std::io::ErrorKind::AddrInUse && clock.now() < deadline =>
+                {
+                    #[expect(clippy::disallowed_methods, reason = "the main thread is no core's")]
+                    std::thread::sleep(PORT_RETRY);
+                }
+                Err(error) => {
+                    return Err(StartError::Port {
+                        name: source.name.clone(),
+                        address: avro.address,
+                        source: error,
+                    });
+                }
+            }
+        }
     }
     Ok(())
 }

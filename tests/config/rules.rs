@@ -25,7 +25,7 @@ fn kafka(lines: &str) -> KafkaSinkConfig {
         .agent
         .unwrap_or_else(|| panic!("{}", loaded.findings.render()));
     let SinkKind::Kafka(config) = agent.sinks[0].kind.clone() else {
-        panic!("{:?}", agent.sinks[0].kind)
+        panic!("{:?}", agent.sinks[0].kind);
     };
     config
 }

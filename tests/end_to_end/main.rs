@@ -10,6 +10,7 @@ mod examples;
 mod harness;
 mod hdfs_failover;
 mod on_the_way;
+mod operator;
 mod outage;
 mod same_hdfs;
 mod same_kafka;

@@ -118,7 +118,7 @@ impl Log {
             event_count: u32::try_from(event_count).unwrap(),
             segment: 0,
             offset: 0,
-            held_bytes: 0,
+            held_bytes: payload.len(),
             payload: Bytes::from(payload),
         });
     }

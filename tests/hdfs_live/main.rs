@@ -2,7 +2,11 @@
 //!
 //! One cluster for the whole binary; each test has a directory of its own in it.
 
-#![expect(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::single_range_in_vec_init,
+    reason = "a test that cannot go on says where; the ranges are tables"
+)]
 
 mod feed;
 mod shell;

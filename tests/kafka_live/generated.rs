@@ -77,7 +77,7 @@ impl Feed for Generated {
             event_count: u32::try_from(count).expect("few"),
             segment: 0,
             offset: 0,
-            held_bytes: 0,
+            held_bytes: payload.len(),
             payload: payload.into(),
         })
     }

@@ -1,5 +1,11 @@
 //! The Kafka sink against a real broker: exactly what was sent, in order, through a broker's death.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::single_range_in_vec_init,
+    reason = "a test that cannot go on says where; the ranges are tables"
+)]
+
 mod generated;
 #[path = "../support/mod.rs"]
 mod support;
@@ -167,10 +173,11 @@ fn flume_event_format_carries_what_interceptors_added() {
     topic::read(&broker.bootstrap(), "datum", |_, value| {
         let mut cursor = Cursor::new(value);
         assert_eq!(cursor.block_count(), Ok(2));
-        assert_eq!(cursor.bytes(), Ok(&b"key"[..]));
-        assert_eq!(cursor.bytes(), Ok(format!("k{}", count % 16).as_bytes()));
+        // In the order of Java's map, not of arrival.
         assert_eq!(cursor.bytes(), Ok(&b"host"[..]));
         assert_eq!(cursor.bytes(), Ok(&b"h1"[..]));
+        assert_eq!(cursor.bytes(), Ok(&b"key"[..]));
+        assert_eq!(cursor.bytes(), Ok(format!("k{}", count % 16).as_bytes()));
         assert_eq!(cursor.block_count(), Ok(0));
         assert_eq!(cursor.bytes().map(<[u8]>::len), Ok(512));
         assert_eq!(cursor.bytes_left(), 0);

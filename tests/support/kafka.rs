@@ -158,6 +158,7 @@ fn properties(port: u16, controller: u16, data: &str) -> String {
          controller.listener.names=CONTROLLER\n\
          log.dirs={data}\n\
          num.partitions=1\n\
+         log.retention.ms=-1\n\
          offsets.topic.replication.factor=1\n\
          offsets.topic.num.partitions=1\n\
          transaction.state.log.replication.factor=1\n\

@@ -395,7 +395,7 @@ mod tests {
         delivered: std::rc::Rc<std::cell::Cell<u64>>,
     }
 
-    const BLOCK_EVENTS: u32 = 10;
+    const BLOCK_EVENTS: u64 = 10;
 
     impl Feed for Blocks {
         fn shard(&self) -> u32 {
@@ -417,18 +417,18 @@ mod tests {
             }
             let batch = Batch {
                 pieces: &[&events],
-                event_count: BLOCK_EVENTS as usize,
+                event_count: usize::try_from(BLOCK_EVENTS).unwrap(),
                 overlay: &Overlay::default(),
                 arrival_ms: 0,
             };
             let mut payload = vec![0; record_bytes(&batch, &[])];
             write_record(&mut payload, &batch, &[]);
             let first_event = self.next;
-            self.next += u64::from(BLOCK_EVENTS);
+            self.next += BLOCK_EVENTS;
             Next::Block(Block {
-                sequence: first_event / u64::from(BLOCK_EVENTS),
+                sequence: first_event / BLOCK_EVENTS,
                 first_event,
-                event_count: BLOCK_EVENTS,
+                event_count: u32::try_from(BLOCK_EVENTS).unwrap(),
                 segment: 0,
                 offset: 0,
                 payload: payload.into(),
