@@ -6,6 +6,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+# One lane after another, also under make -j: the partners share the machine.
+.NOTPARALLEL:
 
 CACHE ?= $(or $(FLUMEN_CACHE),$(HOME)/.cache/flumen)
 export FLUMEN_CACHE := $(CACHE)

@@ -131,6 +131,18 @@ fn format_has_the_tables_of_the_source() {
     assert_eq!(described, implemented);
 }
 
+#[test]
+fn format_has_the_verdicts_of_the_reader() {
+    let document = read("docs/FORMAT.md");
+    let table: Vec<String> = comments(&read("src/channel/wal/reader.rs"))
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .map(str::to_owned)
+        .collect();
+    assert!(table.len() > 5, "{table:?}");
+    assert!(document.contains(&table.join("\n")), "{table:?}");
+}
+
 /// Names of all functions marked as tests.
 fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
