@@ -110,9 +110,12 @@ licences: deny-tool
 
 # --- benches -----------------------------------------------------------------------------------------
 
+# BENCH holds options of benches/against_flume: make bench BENCH='--rows durable,cpu --repeats 7'
 bench: deps-test
+	@.ci/set-up bench
 	cargo build --locked --release --bin flumen --example load
-	benches/against_flume $(BENCH)
+	benches/against_flume --flumen "$(CARGO_TARGET_DIR)/release/flumen" \
+	    --load "$(CARGO_TARGET_DIR)/release/examples/load" --data "$(CACHE)" $(BENCH)
 
 bench-parts: deps
 	cargo bench --locked

@@ -11,7 +11,7 @@ use apache_avro::reader::datum::GenericDatumReader;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flumen::event::{Cursor, Events, Overlay, encode_event, write_long};
 use flumen::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
-use flumen::source::avro::{EventLimits, scan_array};
+use flumen::source::avro::{EventLimits, Pieces, scan_array};
 
 const EVENTS: usize = 1_000;
 
@@ -52,9 +52,8 @@ fn scan(criterion: &mut Criterion) {
             batch_events_max: BATCH_EVENTS_MAX,
             event_bytes_max: EVENT_BYTES_MAX,
         };
-        let mut pieces = Vec::new();
         bencher.iter(|| {
-            pieces.clear();
+            let mut pieces = Pieces::default();
             scan_array(&mut Cursor::new(black_box(&array)), &limits, &mut pieces)
                 .expect("the events are well formed")
         });

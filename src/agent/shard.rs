@@ -271,15 +271,28 @@ async fn open_channels(
                     .chain(drained_only.iter().map(|shard| (*shard, None)))
                 {
                     let what = format!("channel {name}, shard {shard}: recovering the log");
-                    let progress = job.board.begin(what, Unit::Bytes, 0);
+                    let recovery = job.board.begin(what, Unit::Bytes, 0);
                     let mut before = 0;
-                    let report = |done: u64, total: u64| {
-                        progress.set_total(total);
-                        progress.add(done - before);
+                    let recovered = |done: u64, total: u64| {
+                        recovery.set_total(total);
+                        recovery.add(done - before);
                         before = done;
                     };
-                    let opened = open_shard(world.clone(), shard, plan, meters, report).await;
-                    progress.finish();
+                    let mut writing = None;
+                    let mut before_writing = 0;
+                    let prewritten = |done: u64, total: u64| {
+                        let what = format!("channel {name}, shard {shard}: writing segments");
+                        let progress = writing
+                            .get_or_insert_with(|| job.board.begin(what, Unit::Bytes, total));
+                        progress.add(done - before_writing);
+                        before_writing = done;
+                    };
+                    let opened =
+                        open_shard(world.clone(), shard, plan, meters, recovered, prewritten).await;
+                    recovery.finish();
+                    if let Some(progress) = writing {
+                        progress.finish();
+                    }
                     let (log, appender) = opened.map_err(|error| chain_of(&error))?;
                     logs.push((place, log));
                     if let Some(appender) = appender {

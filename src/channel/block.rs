@@ -75,12 +75,14 @@ pub struct Record {
     pub events: Bytes,
     /// Offset of the next record in the payload.
     pub next_offset: usize,
+    /// Of a memory channel.
+    pub in_memory: bool,
 }
 
 impl Record {
     /// The record's events.
     pub fn iter(&self) -> Events<'_> {
-        Events::new(&self.events, &self.overlay, self.arrival_ms)
+        Events::new(&self.events, &self.overlay, self.arrival_ms).in_memory(self.in_memory)
     }
 }
 
@@ -120,6 +122,7 @@ impl Block {
                 .payload
                 .slice(offset + events_start..offset + record_bytes),
             next_offset: offset + record_bytes,
+            in_memory: self.segment == 0,
         }))
     }
 }

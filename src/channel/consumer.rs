@@ -111,6 +111,7 @@ pub struct Slice {
     events: Bytes,
     overlay: Rc<Overlay>,
     arrival_ms: u64,
+    in_memory: bool,
 }
 
 impl Slice {
@@ -122,7 +123,7 @@ impl Slice {
 
     /// The events. An error is damage that no checksum saw.
     pub fn iter(&self) -> Events<'_> {
-        Events::new(&self.events, &self.overlay, self.arrival_ms)
+        Events::new(&self.events, &self.overlay, self.arrival_ms).in_memory(self.in_memory)
     }
 
     /// The events' bytes, `AvroFlumeEvent`s back to back, and the memory they live in.
@@ -145,6 +146,7 @@ impl Slice {
             events: self.events.split_to(at),
             overlay: Rc::clone(&self.overlay),
             arrival_ms: self.arrival_ms,
+            in_memory: self.in_memory,
         };
         self.first_event += u64::from(count);
         self.event_count -= count;
@@ -561,6 +563,7 @@ fn slice_of(record: Record, first_event: u64) -> Slice {
         events: record.events,
         overlay: Rc::new(record.overlay),
         arrival_ms: record.arrival_ms,
+        in_memory: record.in_memory,
     }
 }
 

@@ -101,12 +101,8 @@ impl<'a> Cursor<'a> {
     fn long_slow(&mut self) -> Result<i64, AvroError> {
         let offset = self.offset;
         let mut value: u64 = 0;
-        for (index, byte) in self.rest().iter().copied().enumerate() {
-            if index == 10 {
-                return Err(AvroError::VarintTooLong { offset });
-            }
-            let shifted = u64::from(byte & 0x7f) << (7 * index as u32).min(63);
-            value |= shifted;
+        for (index, byte) in self.rest().iter().copied().take(10).enumerate() {
+            value |= u64::from(byte & 0x7f) << (7 * index);
             if byte < 0x80 {
                 // The tenth byte holds one bit: anything more overflows 64.
                 if index == 9 && byte > 1 {
@@ -196,10 +192,10 @@ const fn unzigzag(value: u64) -> i64 {
 pub fn write_long(out: &mut Vec<u8>, value: i64) {
     let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
     while rest >= 0x80 {
-        out.push((rest & 0x7f) as u8 | 0x80);
+        out.push(rest.to_le_bytes()[0] | 0x80);
         rest >>= 7;
     }
-    out.push(rest as u8);
+    out.push(rest.to_le_bytes()[0]);
 }
 
 /// Appends length-prefixed bytes.

@@ -2,15 +2,60 @@
 //!
 //! Flume prints and serialises headers in that order (logger sink, `HEADER_AND_TEXT`), and users
 //! compare such lines, so we reproduce it: entries sit in buckets by a spread of `String.hashCode`,
-//! buckets are walked in turn, and within one bucket in order of arrival. Source: OpenJDK 17
-//! `java.util.HashMap` (`hash`, `resize`; default capacity 16, load factor 0.75).
+//! buckets are walked in turn, and within one bucket in order of arrival. How many buckets there are
+//! depends on how the map was made. Source: OpenJDK 17 `java.util.HashMap` (`hash`, `resize`,
+//! `putMapEntries`; default capacity 16, load factor 0.75).
 
-/// Sorts `entries` (each key once, in order of insertion) into the order of a Java `HashMap`.
+/// Sorts `entries` (each key once, in order of insertion) into the order of a `HashMap` that was made
+/// without a size.
 pub fn java_hash_map_order<V>(entries: &mut [(&[u8], V)]) {
-    let mut capacity: u32 = 16;
-    while entries.len() as u32 > capacity / 4 * 3 {
+    sort(entries, grown(16, entries.len()));
+}
+
+/// Sorts the headers of an event as Flume's collector has them when a sink reads them. `own` are those
+/// the client sent, `entries` begins with them and goes on with what interceptors added.
+///
+/// Flume moves the headers from map to map, and each has its own size and so its own order:
+///
+/// | map                              | made with                     | capacity before it grows |
+/// |----------------------------------|-------------------------------|--------------------------|
+/// | of the Avro decoder              | the count as its capacity     | next power of two        |
+/// | of the Avro source, as strings   | nothing                       | 16                       |
+/// | of the event, then interceptors  | a copy of the one before      | count / 0.75 + 1, next power of two |
+/// | read from the file channel       | nothing                       | 16                       |
+///
+/// The memory channel leaves out the last one: `in_memory`.
+pub(crate) fn flume_header_order<V>(entries: &mut [(&[u8], V)], own: usize, in_memory: bool) {
+    let (from_client, _) = entries.split_at_mut(own);
+    sort(from_client, grown(power_of_two(own), own));
+    sort(from_client, grown(16, own));
+    let event_map = if own == 0 { 16 } else { copied(own) };
+    sort(entries, grown(event_map, entries.len()));
+    if !in_memory {
+        sort(entries, grown(16, entries.len()));
+    }
+}
+
+fn power_of_two(at_least: usize) -> u32 {
+    u32::try_from(at_least)
+        .unwrap_or(1 << 30)
+        .next_power_of_two()
+}
+
+/// Capacity of a map that began with `capacity` and holds `count`.
+fn grown(mut capacity: u32, count: usize) -> u32 {
+    while count as u64 * 4 > u64::from(capacity) * 3 {
         capacity *= 2;
     }
+    capacity
+}
+
+/// Capacity of a map that was made as a copy of one with `count` entries.
+fn copied(count: usize) -> u32 {
+    power_of_two(count + count / 3 + 1)
+}
+
+fn sort<V>(entries: &mut [(&[u8], V)], capacity: u32) {
     // The sort is stable, which keeps the order of insertion inside a bucket.
     entries.sort_by_key(|(key, _)| {
         let hash = java_string_hash(key);

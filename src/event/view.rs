@@ -4,7 +4,11 @@
 //! view that fails to parse is damage and is reported, never guessed at.
 
 use super::avro::{AvroError, Cursor};
+use super::java_map::flume_header_order;
 use super::overlay::Overlay;
+
+/// Key and value, each key once.
+type Headers<'a> = Vec<(&'a [u8], &'a [u8])>;
 
 /// One event, borrowed from its batch.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +18,7 @@ pub struct EventView<'a> {
     body: &'a [u8],
     overlay: &'a Overlay,
     arrival_ms: u64,
+    in_memory: bool,
 }
 
 impl<'a> EventView<'a> {
@@ -61,14 +66,28 @@ impl<'a> EventView<'a> {
     /// All headers, each key once, in the order in which each key was first set.
     #[must_use]
     pub fn headers(&self) -> Vec<(&'a [u8], &'a [u8])> {
-        let mut all: Vec<(&'a [u8], &'a [u8])> = Vec::new();
+        self.headers_and_own_count().0
+    }
+
+    /// All headers, each key once, in the order in which a Flume collector prints and writes them.
+    #[must_use]
+    pub fn headers_in_flume_order(&self) -> Vec<(&'a [u8], &'a [u8])> {
+        let (mut all, own_count) = self.headers_and_own_count();
+        flume_header_order(&mut all, own_count, self.in_memory);
+        all
+    }
+
+    /// The headers, and how many of them, at the front, the client sent.
+    fn headers_and_own_count(&self) -> (Headers<'a>, usize) {
+        let mut all = Headers::new();
         for (key, value) in self.own_headers() {
             set(&mut all, key, value, false);
         }
+        let own_count = all.len();
         for added in self.overlay.headers() {
             set(&mut all, &added.key, &added.value, added.preserve_existing);
         }
-        all
+        (all, own_count)
     }
 
     /// The headers the client sent, duplicates and all.
@@ -99,6 +118,7 @@ pub struct Events<'a> {
     cursor: Cursor<'a>,
     overlay: &'a Overlay,
     arrival_ms: u64,
+    in_memory: bool,
 }
 
 impl<'a> Events<'a> {
@@ -109,7 +129,15 @@ impl<'a> Events<'a> {
             cursor: Cursor::new(encoded),
             overlay,
             arrival_ms,
+            in_memory: false,
         }
+    }
+
+    /// Whether the events come from a memory channel: Flume prints their headers in another order.
+    #[must_use]
+    pub fn in_memory(mut self, in_memory: bool) -> Self {
+        self.in_memory = in_memory;
+        self
     }
 
     /// Moves past one event without building a view; returns the offset behind it.
@@ -154,6 +182,7 @@ impl<'a> Events<'a> {
             body,
             overlay,
             arrival_ms: self.arrival_ms,
+            in_memory: self.in_memory,
         })
     }
 }

@@ -9,7 +9,7 @@ use tracing::info;
 
 use super::{Sink, SinkError, Status};
 use crate::channel::Consumer;
-use crate::event::{EventView, java_hash_map_order};
+use crate::event::EventView;
 
 /// Events of one transaction. Flume takes one; nobody can see the difference, as each is printed.
 const TRANSACTION_EVENTS_MAX: usize = 100;
@@ -71,8 +71,7 @@ impl Sink for LoggerSink {
 /// `Event: { headers:{k=v, k2=v2} body: 48 65 …  He… }`.
 fn write_event(out: &mut String, event: &EventView<'_>, body_bytes_max: usize) {
     out.push_str("Event: { headers:{");
-    let mut headers = event.headers();
-    java_hash_map_order(&mut headers);
+    let headers = event.headers_in_flume_order();
     for (index, (key, value)) in headers.into_iter().enumerate() {
         if index > 0 {
             out.push_str(", ");

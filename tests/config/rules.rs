@@ -24,10 +24,10 @@ fn kafka(lines: &str) -> KafkaSinkConfig {
     let agent = loaded
         .agent
         .unwrap_or_else(|| panic!("{}", loaded.findings.render()));
-    match agent.sinks[0].kind.clone() {
-        SinkKind::Kafka(config) => config,
-        other => panic!("{other:?}"),
-    }
+    let SinkKind::Kafka(config) = agent.sinks[0].kind.clone() else {
+        panic!("{:?}", agent.sinks[0].kind);
+    };
+    config
 }
 
 fn producer(lines: &str, name: &str) -> Option<String> {

@@ -25,16 +25,14 @@ fn flume_takes_what_our_clients_send() {
     let (port, output) = (free_port(), scratch.folder("out"));
     let _flume = FlumeAgent::start(&collector(port, &output), "a");
     let mut oracle = Oracle::new();
-    for (prefix, compression) in [("plain", Compression::None)] {
-        let mut plan = LoadPlan::new(prefix, port, 2, 100);
-        plan.batches = 5;
-        plan.compression = compression;
-        assert_eq!(
-            Load::start(plan).finish(&mut oracle),
-            0,
-            "nothing is refused"
-        );
-    }
+    let mut plan = LoadPlan::new("plain", port, 2, 100);
+    plan.batches = 5;
+    plan.compression = Compression::None;
+    assert_eq!(
+        Load::start(plan).finish(&mut oracle),
+        0,
+        "nothing is refused"
+    );
     for (version, prefix) in [
         (SdkVersion::V1_11, "v111"),
         (SdkVersion::V1_9, "v19"),

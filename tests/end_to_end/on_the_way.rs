@@ -11,7 +11,11 @@ use crate::support::{
 
 const BOTH: [fn(&str, &str) -> Collector; 2] = [Collector::flume, Collector::subject];
 
-/// Agent `a`: avro source `r` → memory channel `c` → file_roll `k` with headers in the text; `more` lines.
+const MEMORY: &str = "channels.c.type = memory\n\
+     channels.c.capacity = 10000\n\
+     channels.c.transactionCapacity = 1000\n";
+
+/// Agent `a`: avro source `r` → channel `c` → file_roll `k` with headers in the text; `more` lines.
 fn collector(port: u16, output: &Path, more: &str) -> String {
     let output = output.display();
     prefixed(
@@ -21,9 +25,6 @@ fn collector(port: u16, output: &Path, more: &str) -> String {
              sources.r.type = avro\n\
              sources.r.bind = 127.0.0.1\n\
              sources.r.port = {port}\n\
-             channels.c.type = memory\n\
-             channels.c.capacity = 10000\n\
-             channels.c.transactionCapacity = 1000\n\
              sinks.k.type = file_roll\n\
              sinks.k.channel = c\n\
              sinks.k.sink.directory = {output}\n\
@@ -43,7 +44,8 @@ fn lines_of(
 ) -> Vec<String> {
     let scratch = Scratch::new(name);
     let (port, output) = (free_port(), scratch.folder("out"));
-    let _collector = start(&collector(port, &output, more), "a");
+    let more = more.replace("FOLDER", &scratch.folder("wal").display().to_string());
+    let _collector = start(&collector(port, &output, &more), "a");
     let mut client = RpcClient::connect(port, Compression::None).expect("listens");
     let status = client.append_batch(events).expect("a reply");
     assert_eq!(status, Status::Ok);
@@ -89,7 +91,7 @@ fn interceptors_add_the_same_headers() {
         .map(|(number, headers)| TestEvent::new(headers, format!("event {number}").as_bytes()))
         .collect();
     let [flume, flumen] = BOTH.map(|start| {
-        let lines = lines_of(start, "interceptors", more, &events);
+        let lines = lines_of(start, "interceptors", &(MEMORY.to_owned() + more), &events);
         lines
             .iter()
             .map(|line| without_arrival(line))
@@ -121,6 +123,48 @@ fn an_optional_channel_that_refuses_does_not_refuse_the_batch() {
          sinks.n.batchSize = 5\n";
     let event = |number: u32| TestEvent::new(&[], format!("event {number}").as_bytes());
     let events: Vec<TestEvent> = (0..20).map(event).collect();
-    let [flume, flumen] = BOTH.map(|start| lines_of(start, "optional", more, &events));
+    let [flume, flumen] =
+        BOTH.map(|start| lines_of(start, "optional", &(MEMORY.to_owned() + more), &events));
     assert_eq!(flume, flumen);
+}
+
+/// Every count of headers has its own order; so has each channel, because the file channel makes the map anew.
+#[test]
+fn headers_come_in_flumes_order() {
+    const FILE: &str = "channels.c.type = file\n\
+         channels.c.checkpointDir = FOLDER/checkpoint\n\
+         channels.c.dataDirs = FOLDER/data\n\
+         channels.c.minimumRequiredSpace = 1048576\n";
+    const JOINED: &str = "channels = c\nsinks = k\nsources.r.channels = c\n";
+    const ADDED: &str = "sources.r.interceptors = a b\n\
+         sources.r.interceptors.a.type = static\n\
+         sources.r.interceptors.a.key = datacenter\n\
+         sources.r.interceptors.b.type = static\n\
+         sources.r.interceptors.b.key = host\n";
+    const NAMES: [&str; 13] = [
+        "timestamp",
+        "where",
+        "tier",
+        "arrival",
+        "dc",
+        "file",
+        "basename",
+        "app",
+        "category",
+        "id",
+        "topic",
+        "zone",
+        "key",
+    ];
+    let event = |count: usize| {
+        let headers: Vec<(&str, &str)> = NAMES[..count].iter().map(|name| (*name, "v")).collect();
+        TestEvent::new(&headers, b"body")
+    };
+    for (channel, added) in [(MEMORY, ""), (FILE, ""), (MEMORY, ADDED), (FILE, ADDED)] {
+        let counts = 0..=NAMES.len();
+        let events: Vec<TestEvent> = counts.map(event).collect();
+        let conf = format!("{JOINED}{channel}{added}");
+        let [flume, flumen] = BOTH.map(|start| lines_of(start, "order", &conf, &events));
+        assert_eq!(flume, flumen, "{conf}");
+    }
 }

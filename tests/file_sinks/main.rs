@@ -1,5 +1,11 @@
 //! The sinks that write local files: `file_roll`, and `hdfs` on `file://`. Real files, real ring.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::single_range_in_vec_init,
+    reason = "a test that cannot go on says where; the ranges are tables"
+)]
+
 #[path = "../hdfs_live/feed.rs"]
 mod feed;
 

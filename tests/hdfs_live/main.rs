@@ -2,6 +2,12 @@
 //!
 //! One cluster for the whole binary; each test has a directory of its own in it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::single_range_in_vec_init,
+    reason = "a test that cannot go on says where; the ranges are tables"
+)]
+
 mod feed;
 mod shell;
 #[path = "../support/mod.rs"]

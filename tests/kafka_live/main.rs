@@ -1,5 +1,11 @@
 //! The Kafka sink against a real broker: exactly what was sent, in order, through a broker's death.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::single_range_in_vec_init,
+    reason = "a test that cannot go on says where; the ranges are tables"
+)]
+
 mod generated;
 #[path = "../support/mod.rs"]
 mod support;

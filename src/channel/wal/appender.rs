@@ -41,9 +41,9 @@ const COPY_BELOW_BYTES: usize = limits::BLOCK_BYTES / 4;
 const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(100);
 /// A channel without a healthy directory looks for one this often.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
-/// Written segments that wait when the first batch comes: what the log rolls through until the first
-/// ones come back from the drain and the checkpoint.
-const SPARES_AT_START: usize = 3;
+/// What is written in advance before the first batch comes, in up to three segments: what the log
+/// rolls through until the first ones come back from the drain and the checkpoint.
+const PREWRITE_BYTES_AT_START: u64 = 384 << 20;
 
 /// Where an appender counts what operators see.
 #[derive(Debug)]
@@ -166,9 +166,15 @@ impl<G: Ground> Appender<G> {
     /// Opens the first segment and starts the committer and the housekeeping on this shard. When no
     /// directory takes a segment, the channel starts all the same: its backlog drains, which may be
     /// what makes room, and batches are refused until then.
-    pub async fn start(&self) {
+    /// `prewritten` is told how many of how many bytes have been written meanwhile.
+    pub async fn start(&self, mut prewritten: impl FnMut(u64, u64)) {
         let inner = &self.inner;
-        for spares in 1..=SPARES_AT_START {
+        let segment_bytes = inner.segments.plan().segment_bytes;
+        let spares_wanted = (PREWRITE_BYTES_AT_START / segment_bytes).clamp(1, 3);
+        let total_bytes = spares_wanted * segment_bytes;
+        for spares in 1..=spares_wanted {
+            prewritten((spares - 1) * segment_bytes, total_bytes);
+            let spares = usize::try_from(spares).expect("at most three");
             if let Err(error) = inner.segments.prepare_spare(spares).await {
                 tracing::warn!(
                     "channel {}: no spare segment: {error}",

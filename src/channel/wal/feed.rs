@@ -81,7 +81,7 @@ impl<G: Ground> WalFeed<G> {
     }
 
     /// The due block from memory.
-    fn from_memory(&mut self) -> Option<Block> {
+    fn pop_due(&mut self) -> Option<Block> {
         while let Some(block) = self.held.take().or_else(|| self.link.pop()) {
             if block.sequence == self.next_sequence {
                 return Some(block);
@@ -110,7 +110,7 @@ impl<G: Ground> Feed for WalFeed<G> {
         // The event before the sequence, which is stored first: together they are never ahead.
         let durable_event = self.log.durable_event();
         let durable = self.log.durable_sequence();
-        if let Some(block) = self.from_memory() {
+        if let Some(block) = self.pop_due() {
             self.next_sequence += 1;
             self.behind_memory = LogPosition {
                 segment: block.segment,

@@ -396,7 +396,7 @@ mod tests {
         block().encode(&mut out);
         for bit in 0..BLOCK_FIELDS_BYTES * 8 {
             let mut flipped = out;
-            flipped[bit / 8] ^= 1 << (bit % 8);
+            *flipped.get_mut(bit / 8).unwrap() ^= 1 << (bit % 8);
             assert!(BlockHeader::decode(&flipped).is_err(), "bit {bit}");
         }
     }

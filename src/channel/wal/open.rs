@@ -79,6 +79,7 @@ pub async fn open_shard<G: Ground>(
     plan: &WalPlan,
     meters: Option<AppendMeters>,
     progress: impl FnMut(u64, u64),
+    prewritten: impl FnMut(u64, u64),
 ) -> Result<(ShardLog, Option<Appender<G>>), OpenError> {
     let channel = plan.channel.clone();
     let directories: Vec<PathBuf> = plan
@@ -177,7 +178,7 @@ pub async fn open_shard<G: Ground>(
         counters,
         meters,
     );
-    appender.start().await;
+    appender.start(prewritten).await;
     Ok((log, Some(appender)))
 }
 

@@ -144,20 +144,16 @@ pub async fn recover<G: Ground>(
     // One bad sector must not keep the agent from starting: it costs its block.
     reader.pass_unreadable(true);
     let (mut lost, mut scanned_bytes) = (Vec::new(), 0);
-    loop {
-        match reader.next(u64::MAX).await? {
-            Found::Block {
-                block,
-                next,
-                lost: gap,
-            } => {
-                lost.extend(gap);
-                scanned_bytes += next.offset.saturating_sub(block.offset);
-                progress(scanned_bytes, total_bytes);
-                end = next;
-            }
-            Found::End => break,
-        }
+    while let Found::Block {
+        block,
+        next,
+        lost: gap,
+    } = reader.next(u64::MAX).await?
+    {
+        lost.extend(gap);
+        scanned_bytes += next.offset.saturating_sub(block.offset);
+        progress(scanned_bytes, total_bytes);
+        end = next;
     }
     // A segment that was begun and holds nothing still took its numbers.
     if let Some(last) = census.segments.last() {

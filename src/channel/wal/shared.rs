@@ -159,7 +159,7 @@ impl Usage {
     #[must_use]
     pub fn reserve(&self, events: u64, bytes: u64) -> bool {
         let grow = |used: &AtomicU64, more: u64, max: u64| {
-            used.try_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
                 used.checked_add(more).filter(|sum| *sum <= max)
             })
             .is_ok()

@@ -87,7 +87,7 @@ async fn put(appender: &Appender<ShardWorld>, first: u64, count: u64, body_bytes
 fn append(plan: &WalPlan, first: u64, batches: u64, count: u64, body_bytes: usize) {
     let plan = plan.clone();
     on_shard(move |world| async move {
-        let (_log, appender) = open_shard(world, 0, &plan, Some(meters()), |_, _| {})
+        let (_log, appender) = open_shard(world, 0, &plan, Some(meters()), |_, _| {}, |_, _| {})
             .await
             .unwrap();
         let appender = appender.unwrap();
@@ -117,7 +117,7 @@ fn drain_takes(plan: &WalPlan, take_max: usize, commit: bool, takes: usize) -> (
     let (logs, plan) = {
         let shard_plan = plan.clone();
         let log = on_shard(move |world| async move {
-            open_shard(world, 0, &shard_plan, None, |_, _| {})
+            open_shard(world, 0, &shard_plan, None, |_, _| {}, |_, _| {})
                 .await
                 .unwrap()
                 .0
@@ -245,7 +245,7 @@ fn an_event_larger_than_a_segment_is_refused_and_named() {
     let directory = tempfile::tempdir().unwrap();
     let plan = plan(directory.path());
     let refusal = on_shard(move |world| async move {
-        let (_log, appender) = open_shard(world, 0, &plan, Some(meters()), |_, _| {})
+        let (_log, appender) = open_shard(world, 0, &plan, Some(meters()), |_, _| {}, |_, _| {})
             .await
             .unwrap();
         let events = encoded(0, 1, 5_000_000);
@@ -275,7 +275,15 @@ fn a_channel_without_room_starts_and_drains() {
     };
     let shard_plan = full.clone();
     on_shard(move |world| async move {
-        let opened = open_shard(world.clone(), 0, &shard_plan, Some(meters()), |_, _| {}).await;
+        let opened = open_shard(
+            world.clone(),
+            0,
+            &shard_plan,
+            Some(meters()),
+            |_, _| {},
+            |_, _| {},
+        )
+        .await;
         let appender = opened.unwrap().1.unwrap();
         // The free space is looked at once a second.
         world.sleep(Duration::from_millis(1300)).await;

@@ -417,7 +417,7 @@ mod tests {
             }
             let batch = Batch {
                 pieces: &[&events],
-                event_count: BLOCK_EVENTS as usize,
+                event_count: usize::try_from(BLOCK_EVENTS).unwrap(),
                 overlay: &Overlay::default(),
                 arrival_ms: 0,
             };
@@ -428,7 +428,7 @@ mod tests {
             Next::Block(Block {
                 sequence: first_event / BLOCK_EVENTS,
                 first_event,
-                event_count: BLOCK_EVENTS as u32,
+                event_count: u32::try_from(BLOCK_EVENTS).unwrap(),
                 segment: 0,
                 offset: 0,
                 payload: payload.into(),

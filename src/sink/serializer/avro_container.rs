@@ -90,8 +90,7 @@ impl AvroContainer {
     }
 
     pub(super) fn append(&mut self, event: &EventView<'_>, out: &mut Vec<u8>) {
-        let mut headers = event.headers();
-        java_hash_map_order(&mut headers);
+        let headers = event.headers_in_flume_order();
         if !headers.is_empty() {
             write_long(&mut self.block, headers.len() as i64);
             for (key, value) in headers {

@@ -1,6 +1,6 @@
 //! `TEXT`: body and a line feed. `HEADER_AND_TEXT`: the headers as Java prints a map, before it.
 
-use crate::event::{EventView, java_hash_map_order};
+use crate::event::EventView;
 
 /// Appends the body, and a line feed if asked.
 pub(super) fn append_body(event: &EventView<'_>, append_newline: bool, out: &mut Vec<u8>) {
@@ -12,8 +12,7 @@ pub(super) fn append_body(event: &EventView<'_>, append_newline: bool, out: &mut
 
 /// Appends `{key=value, key=value} `, in the order of a Java `HashMap`.
 pub(super) fn append_headers(event: &EventView<'_>, out: &mut Vec<u8>) {
-    let mut headers = event.headers();
-    java_hash_map_order(&mut headers);
+    let headers = event.headers_in_flume_order();
     out.push(b'{');
     for (index, (key, value)) in headers.iter().enumerate() {
         if index > 0 {
