@@ -104,6 +104,38 @@ fn kill_9_loses_nothing_on_the_way_to_hdfs_and_leaves_no_open_file() {
     assert!(open.is_empty(), "{open:?}");
 }
 
+/// Flume's defaults roll after ten events or a kilobyte, and many configurations leave them so.
+#[test]
+fn default_rolling_gets_through_a_backlog_and_repeats_nothing() {
+    let scratch = Scratch::new("rolling");
+    let port = free_port();
+    let uri = Hdfs::shared().uri();
+    let sink = format!(
+        "sinks.k.type = hdfs\nsinks.k.channel = c\nsinks.k.hdfs.path = {uri}/rolling\n\
+         sinks.k.hdfs.fileType = DataStream\n"
+    );
+    let conf = avro_to_file_channel("a", port, &scratch.folder("wal"), "k") + &prefixed("a", &sink);
+    let mut flumen = start(&conf, &[Hdfs::SITE]);
+    let mut load = LoadPlan::new("rolling", port, 2, 100);
+    load.batches = 30;
+    let mut oracle = Oracle::new();
+    assert_eq!(Load::start(load).finish(&mut oracle), 0);
+    wait_until("an empty channel", DELIVERED * 2, || {
+        flumen.counter("CHANNEL.c", "ChannelSize") == Some(0)
+    });
+    flumen.stop();
+    let mut hdfs = Hdfs::shared();
+    for bytes in hdfs.client().read_all("/rolling") {
+        show_text(&bytes, &mut oracle);
+    }
+    assert_eq!(oracle.assert_nothing_lost().duplicates, 0);
+    let empty = hdfs.client().list("/rolling");
+    assert!(
+        empty.iter().all(|file| file.bytes > 0),
+        "an empty file is left"
+    );
+}
+
 #[test]
 fn each_group_of_a_channel_gets_every_event_through_kill_9() {
     let scratch = Scratch::new("groups");

@@ -47,6 +47,8 @@ pub(super) struct BucketFile {
     pub(super) dirty: bool,
     /// The file was closed by [`BucketFile::sync`].
     pub(super) closed: bool,
+    /// A write failed: what the file holds is not all that was appended.
+    broken: bool,
     opened_at: Instant,
     pub(super) last_append: Instant,
 }
@@ -117,6 +119,7 @@ impl Bucket {
             body_bytes: 0,
             dirty: true,
             closed: false,
+            broken: false,
             opened_at: now,
             last_append: now,
         }))
@@ -233,7 +236,9 @@ impl BucketFile {
         }
         let room = self.buffer.capacity();
         let bytes = std::mem::replace(&mut self.buffer, Vec::with_capacity(room));
-        self.file.write(bytes).await
+        let written = self.file.write(bytes).await;
+        self.broken |= written.is_err();
+        written
     }
 }
 
@@ -241,7 +246,7 @@ impl BucketFile {
 ///
 /// | step that failed | then                                                        |
 /// |------------------|-------------------------------------------------------------|
-/// | close            | recover the lease until HDFS says the length stands         |
+/// | write, close     | recover the lease until HDFS says the length stands         |
 /// | recover, rename  | again after `retryInterval` (the first times sooner)        |
 /// | `closeTries`     | give up with a WARN; the record stays for the next start    |
 pub(super) async fn finish(
@@ -250,23 +255,28 @@ pub(super) async fn finish(
     retries: Retries,
 ) -> Finished {
     info!("Closing {}", file.record.names.in_use);
-    let closed = file.close().await;
+    let needs_recovery = if file.broken {
+        // Closing would make a whole file of what is left of it, often nothing.
+        warn!(
+            "recovering {}, a write to it failed",
+            file.record.names.in_use
+        );
+        true
+    } else if let Err(error) = file.close().await {
+        warn!(
+            "failed to close {}: {error}; recovering it",
+            file.record.names.in_use
+        );
+        true
+    } else {
+        false
+    };
     let BucketFile { record, file, .. } = file;
     // Dropping the writer ends the renewal of its lease.
     drop(file);
-    let needs_recovery = match &closed {
-        Ok(()) => false,
-        Err(error) => {
-            warn!(
-                "failed to close {}: {error}; recovering it",
-                record.names.in_use
-            );
-            true
-        }
-    };
     let renamed = settle(file_system, record, needs_recovery, retries).await;
     Finished {
-        closed: closed.is_ok(),
+        closed: !needs_recovery,
         renamed,
     }
 }

@@ -34,6 +34,9 @@ use crate::sink::{Outside, Sink, SinkError, Status};
 const ROUND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Batches after which a round is flushed.
 const ROUND_BATCHES_MAX: usize = 64;
+/// Full files a round keeps open; more are flushed and closed at once. With Flume's default of ten
+/// events a file, a round of a backlog would else hold hundreds of blocks open.
+const ROLLED_MAX: usize = 16;
 /// Files that may be closing at once; more make the sink wait for one.
 const CLOSING_MAX: usize = 128;
 /// How long an orderly stop waits for closes and renames.
@@ -83,6 +86,8 @@ struct Round {
     touched: Vec<String>,
     /// Files that were full, to be flushed with the round and closed after it.
     rolled: Vec<BucketFile>,
+    /// Some of them were flushed and closed before the round's end: time to end it.
+    rolled_early: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -196,7 +201,10 @@ impl HdfsSink {
         let file_system = self.file_system().await?;
         let now_ms = self.outside.wall_ms();
         let mut round_bytes = 0;
-        while round_bytes < ROUND_BYTES_MAX && round.taken.len() < ROUND_BATCHES_MAX {
+        while round_bytes < ROUND_BYTES_MAX
+            && round.taken.len() < ROUND_BATCHES_MAX
+            && !round.rolled_early
+        {
             let Some(transaction) = consumer.take(self.config.batch_size).await? else {
                 break;
             };
@@ -230,6 +238,9 @@ impl HdfsSink {
                 let key = self.rendered.key.clone();
                 self.use_bucket(&key, round);
                 current = Some(key);
+            }
+            if round.rolled.len() >= ROLLED_MAX {
+                self.flush_rolled(round).await?;
             }
             self.append(file_system, round, &event, now_ms).await?;
         }
@@ -333,6 +344,28 @@ impl HdfsSink {
             round.rolled.push(failed);
         }
         appended
+    }
+
+    /// Makes the files that are full durable and closes them: each holds a pipeline, and a whole block
+    /// of a DataNode's space, until then.
+    async fn flush_rolled(&mut self, round: &mut Round) -> Result<(), FileSystemError> {
+        let mut flushes = JoinSet::new();
+        for mut file in round.rolled.drain(..) {
+            flushes.spawn_local(async move {
+                let flushed = file.sync().await;
+                (file, flushed)
+            });
+        }
+        let mut outcome = Ok(());
+        while let Some(flush) = flushes.join_next().await {
+            let (file, flushed) = flush.expect("a flush neither panics nor is aborted");
+            if outcome.is_ok() {
+                outcome = flushed;
+            }
+            self.close_in_background(file).await;
+        }
+        round.rolled_early = true;
+        outcome
     }
 
     /// Makes every file of the round durable; several at once. Files that fail leave their bucket.
