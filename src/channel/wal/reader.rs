@@ -16,10 +16,12 @@
 //! | anything else                              | nothing                        | the end of the log            |
 
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use crc32c::crc32c;
+use futures_lite::future::{self, BoxedLocal};
 
 use super::header::{BLOCK_HEADER_BYTES, BlockHeader, SEGMENT_HEADER_BYTES};
 use super::shared::{LogPosition, LogShared, SegmentInfo};
@@ -104,8 +106,15 @@ pub struct Lost {
     pub events: u64,
 }
 
+/// A read under way, and the offset it begins at.
+struct Ahead {
+    offset: u64,
+    read: BoxedLocal<Result<Bytes, ReadError>>,
+    /// Set when it ended at the first poll.
+    done: Option<Result<Bytes, ReadError>>,
+}
+
 /// Walks a log. Lives on one thread.
-#[derive(Debug)]
 pub struct LogReader<G: Ground, T> {
     ground: G,
     table: T,
@@ -113,10 +122,12 @@ pub struct LogReader<G: Ground, T> {
     position: LogPosition,
     /// Whether `position.event` is the block's first event. A cursor names an event inside its block.
     event_is_first: bool,
-    open: Option<(SegmentInfo, G::File)>,
+    open: Option<(SegmentInfo, Rc<G::File>)>,
     /// Bytes of the open segment that have been read, and where they begin.
     chunk: Bytes,
     chunk_offset: u64,
+    /// The read of the chunk behind, under way while this one is looked at.
+    ahead: Option<Ahead>,
     /// Sectors that the medium refuses count as damage instead of an error.
     passes_unreadable: bool,
 }
@@ -134,6 +145,7 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
             open: None,
             chunk: Bytes::new(),
             chunk_offset: 0,
+            ahead: None,
             passes_unreadable: false,
         }
     }
@@ -201,7 +213,7 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
                 // The bytes may have been read before the block was written.
                 if !fresh {
                     fresh = true;
-                    self.chunk = Bytes::new();
+                    self.forget();
                     continue;
                 }
                 offset += align;
@@ -232,7 +244,7 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
             }
             if !fresh {
                 fresh = true;
-                self.chunk = Bytes::new();
+                self.forget();
                 continue;
             }
             offset += align;
@@ -288,8 +300,8 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
                 offset: 0,
                 source,
             })?;
-        self.open = Some((segment, file));
-        self.chunk = Bytes::new();
+        self.open = Some((segment, Rc::new(file)));
+        self.forget();
         Ok(())
     }
 
@@ -337,63 +349,128 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
     /// `length` bytes at `offset` of the open segment; fewer at its end, or where the medium refuses
     /// and that is passed over.
     async fn bytes_at(&mut self, offset: u64, length: usize) -> Result<Bytes, ReadError> {
-        let chunk_end = self.chunk_offset + self.chunk.len() as u64;
-        if offset < self.chunk_offset || offset + length as u64 > chunk_end {
-            let wanted = length.max(limits::READ_BACK_BYTES);
-            let read = match self.read_from(offset, wanted).await {
-                // A large read fails for one bad sector in it: read what is needed only.
-                Err(error) if error.is_medium() && wanted > length => {
-                    self.read_from(offset, length).await
-                }
-                other => other,
-            };
-            self.chunk = match read {
-                Err(error) if error.is_medium() && self.passes_unreadable => {
-                    tracing::error!("{error}: {}; passed over as damage", error.source);
-                    return Ok(Bytes::new());
-                }
-                other => other?,
-            };
-            self.chunk_offset = offset;
+        if !self.chunk_holds(offset) && !self.load(offset, length).await? {
+            return Ok(Bytes::new());
         }
         let start = usize::try_from(offset - self.chunk_offset).expect("inside the chunk");
-        let end = (start + length).min(self.chunk.len());
-        Ok(self.chunk.slice(start.min(end)..end))
-    }
-
-    async fn read_from(&self, offset: u64, length: usize) -> Result<Bytes, ReadError> {
-        let (segment, file) = self.open.as_ref().expect("a segment is open");
-        let left = segment.bytes.saturating_sub(offset);
-        let length = length.min(usize::try_from(left).unwrap_or(usize::MAX));
-        let mut first = Bytes::new();
-        let mut rest = BytesMut::new();
-        loop {
-            let have = first.len() + rest.len();
-            if have >= length {
+        if start + length <= self.chunk.len() {
+            return Ok(self.chunk.slice(start..start + length));
+        }
+        // The range goes on in the chunk behind, which has been asked for already.
+        let mut whole = BytesMut::with_capacity(length);
+        whole.extend_from_slice(&self.chunk[start..]);
+        while whole.len() < length {
+            let behind = self.chunk_offset + self.chunk.len() as u64;
+            if !self.load(behind, length - whole.len()).await? {
                 break;
             }
-            let more = file.read(offset + have as u64, length - have).await;
-            let more = more.map_err(|source| ReadError {
-                segment: segment.id,
-                offset,
-                source,
-            })?;
-            if more.is_empty() {
-                break;
-            }
-            // One read gives all of it, except after a short one.
-            match have {
-                0 => first = more,
-                _ => rest.extend_from_slice(&more),
-            }
+            let take = self.chunk.len().min(length - whole.len());
+            whole.extend_from_slice(&self.chunk[..take]);
         }
-        if rest.is_empty() {
-            return Ok(first);
-        }
-        let mut whole = BytesMut::from(first.as_ref());
-        whole.extend_from_slice(&rest);
         Ok(whole.freeze())
     }
+
+    fn chunk_holds(&self, offset: u64) -> bool {
+        let end = self.chunk_offset + self.chunk.len() as u64;
+        (self.chunk_offset..end).contains(&offset)
+    }
+
+    /// What has been read may be older than what was written since.
+    fn forget(&mut self) {
+        self.chunk = Bytes::new();
+        self.ahead = None;
+    }
+
+    /// Makes the chunk begin at `offset`, and asks for the one behind. False: nothing is there.
+    async fn load(&mut self, offset: u64, needed: usize) -> Result<bool, ReadError> {
+        let (segment, file) = self.open.as_ref().expect("a segment is open");
+        let (segment, file) = (segment.clone(), Rc::clone(file));
+        let wanted = needed.max(limits::READ_BACK_BYTES);
+        let read = match self.ahead.take().filter(|ahead| ahead.offset == offset) {
+            Some(Ahead {
+                done: Some(result), ..
+            }) => result,
+            Some(Ahead { read, .. }) => read.await,
+            None => read_from(&segment, &*file, offset, wanted).await,
+        };
+        let read = match read {
+            // A large read fails for one bad sector in it: read what is needed only.
+            Err(error) if error.is_medium() && wanted > needed => {
+                read_from(&segment, &*file, offset, needed).await
+            }
+            other => other,
+        };
+        self.chunk = match read {
+            Err(error) if error.is_medium() && self.passes_unreadable => {
+                tracing::error!("{error}: {}; passed over as damage", error.source);
+                self.chunk = Bytes::new();
+                return Ok(false);
+            }
+            other => other?,
+        };
+        self.chunk_offset = offset;
+        let behind = offset + self.chunk.len() as u64;
+        if !self.chunk.is_empty() && behind < segment.bytes {
+            let read =
+                async move { read_from(&segment, &*file, behind, limits::READ_BACK_BYTES).await };
+            let mut read: BoxedLocal<_> = Box::pin(read);
+            // The first poll submits it.
+            let done = future::poll_once(&mut read).await;
+            self.ahead = Some(Ahead {
+                offset: behind,
+                read,
+                done,
+            });
+        }
+        Ok(!self.chunk.is_empty())
+    }
+}
+
+impl<G: Ground, T> std::fmt::Debug for LogReader<G, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogReader")
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Up to `length` bytes at `offset`; fewer only at the end of the segment.
+async fn read_from<F: DiskFile>(
+    segment: &SegmentInfo,
+    file: &F,
+    offset: u64,
+    length: usize,
+) -> Result<Bytes, ReadError> {
+    let left = segment.bytes.saturating_sub(offset);
+    let length = length.min(usize::try_from(left).unwrap_or(usize::MAX));
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    loop {
+        let have = first.len() + rest.len();
+        if have >= length {
+            break;
+        }
+        let more = file.read(offset + have as u64, length - have).await;
+        let more = more.map_err(|source| ReadError {
+            segment: segment.id,
+            offset,
+            source,
+        })?;
+        if more.is_empty() {
+            break;
+        }
+        // One read gives all of it, except after a short one.
+        match have {
+            0 => first = more,
+            _ => rest.extend_from_slice(&more),
+        }
+    }
+    if rest.is_empty() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::from(first.as_ref());
+    whole.extend_from_slice(&rest);
+    Ok(whole.freeze())
 }
 
 fn start_of(segment: &SegmentInfo) -> LogPosition {
