@@ -242,11 +242,7 @@ fn many_buckets_share_one_round_and_the_eldest_is_closed() {
         let log = Log::with_events(60, &[]);
         let mut config = config(&format!("{}/%{{number}}", shell.root()));
         config.open_files_max = 3;
-        // A bucket that comes back is named by the clock of that moment.
-        let clock = std::sync::atomic::AtomicU64::new(NOW_MS);
-        let tick = move || clock.fetch_add(10, std::sync::atomic::Ordering::Relaxed);
-        let outside = Outside::new(tick, || 7);
-        let mut sink = HdfsSink::new(config, None, Arc::default(), outside).unwrap();
+        let (mut sink, _) = sink(config, None);
         drain(&mut sink, &log.consumer()).await;
         sink.stop().await;
         let names = shell.list();

@@ -63,15 +63,20 @@ impl std::fmt::Debug for BucketFile {
 }
 
 impl Bucket {
-    /// A bucket that has no file yet.
-    pub(super) fn new(directory: &str, prefix: &str, wall_ms: u64) -> Self {
+    /// A bucket that has no file yet; its first one has the number behind `counter`.
+    pub(super) fn new(directory: &str, prefix: &str, counter: u64) -> Self {
         Self {
             directory: directory.to_owned(),
             prefix: prefix.to_owned(),
-            counter: wall_ms,
+            counter,
             open: None,
             last_used: 0,
         }
+    }
+
+    /// The number in the name of the last file.
+    pub(super) fn counter(&self) -> u64 {
+        self.counter
     }
 
     /// Creates the next file. A name that is taken is passed over.

@@ -54,6 +54,8 @@ pub struct HdfsSink {
     file_system: Option<FileSystem>,
     buckets: BTreeMap<String, Bucket>,
     uses: u64,
+    /// The highest file number of any bucket that is no more.
+    counter_dropped: u64,
     /// No timer is due before this.
     next_deadline: Option<Instant>,
     closing: JoinSet<Finished>,
@@ -137,6 +139,7 @@ impl HdfsSink {
             file_system: None,
             buckets: BTreeMap::new(),
             uses: 0,
+            counter_dropped: 0,
             next_deadline: None,
             closing: JoinSet::new(),
             rendered: Rendered::default(),
@@ -273,8 +276,8 @@ impl HdfsSink {
             if self.buckets.len() >= self.config.open_files_max.max(1) {
                 self.evict_eldest(round);
             }
-            let wall_ms = self.outside.wall_ms();
-            let bucket = Bucket::new(&self.rendered.path, &self.rendered.prefix, wall_ms);
+            let start = self.outside.wall_ms().max(self.counter_dropped);
+            let bucket = Bucket::new(&self.rendered.path, &self.rendered.prefix, start);
             self.buckets.insert(key.to_owned(), bucket);
         }
         if let Some(bucket) = self.buckets.get_mut(key) {
@@ -283,6 +286,14 @@ impl HdfsSink {
         if !round.touched.iter().any(|touched| touched == key) {
             round.touched.push(key.to_owned());
         }
+    }
+
+    /// Forgets a bucket, but not how far its file names went: one that is made again within the same
+    /// millisecond must not use them again.
+    fn drop_bucket(&mut self, key: &str) -> Option<Bucket> {
+        let bucket = self.buckets.remove(key)?;
+        self.counter_dropped = self.counter_dropped.max(bucket.counter());
+        Some(bucket)
     }
 
     /// `maxOpenFiles`: the bucket that was used longest ago is closed. If it holds events of this
@@ -296,7 +307,7 @@ impl HdfsSink {
             return;
         };
         round.touched.retain(|touched| *touched != key);
-        if let Some(file) = self.buckets.remove(&key).and_then(|bucket| bucket.open) {
+        if let Some(file) = self.drop_bucket(&key).and_then(|bucket| bucket.open) {
             round.rolled.push(file);
         }
     }
@@ -328,7 +339,7 @@ impl HdfsSink {
                     }
                     Err(error) => {
                         self.counters.connection_failed.increment();
-                        self.buckets.remove(&self.rendered.key);
+                        drop(self.drop_bucket(&self.rendered.key.clone()));
                         return Err(error);
                     }
                 }
@@ -337,8 +348,7 @@ impl HdfsSink {
         let appended = file.append(event, now_ms).await;
         if appended.is_err()
             && let Some(failed) = self
-                .buckets
-                .remove(&self.rendered.key)
+                .drop_bucket(&self.rendered.key.clone())
                 .and_then(|bucket| bucket.open)
         {
             round.rolled.push(failed);
@@ -404,7 +414,7 @@ impl HdfsSink {
                     bucket.open = Some(file);
                 }
                 Some(key) => {
-                    self.buckets.remove(&key);
+                    drop(self.drop_bucket(&key));
                     round.rolled.push(file);
                 }
                 None => round.rolled.push(file),
@@ -459,7 +469,7 @@ impl HdfsSink {
             }
         }
         for key in due {
-            if let Some(file) = self.buckets.remove(&key).and_then(|bucket| bucket.open) {
+            if let Some(file) = self.drop_bucket(&key).and_then(|bucket| bucket.open) {
                 info!("Writer callback called.");
                 self.close_in_background(file).await;
             }
