@@ -37,13 +37,13 @@ pub(super) fn sample(registry: &Registry, channels: &[SampledChannel]) {
             shown.log.segment_count.set(segments as u64);
             shown.log.wal_bytes.set(bytes);
             if let Some(counters) = counters {
-                shown
-                    .log
-                    .quarantined_segment_count
-                    .set(counters.lost_block.get());
+                shown.log.used_bytes.set(bytes);
+                shown.log.lost_block_count.set(counters.lost_block.get());
+                shown.log.lost_event_count.set(counters.lost_event.get());
             }
         }
-        if let Some((log, _)) = channel.logs.first() {
+        // A memory channel counts its bytes itself; a log uses the disk of its segments.
+        if let Some((log, None)) = channel.logs.first() {
             metrics.shard(0).log.used_bytes.set(log.usage.bytes());
         }
     }

@@ -266,6 +266,7 @@ async fn open_channels(
                     puts: Arc::clone(&shown.counters),
                     flush_latency: shown.flush_latency.recorder(),
                     block_bytes: shown.block_bytes.recorder(),
+                    gauges: Arc::clone(&shown.log),
                 };
                 for (shard, meters) in std::iter::once((shard, Some(meters)))
                     .chain(drained_only.iter().map(|shard| (*shard, None)))

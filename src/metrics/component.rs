@@ -105,8 +105,10 @@ pub struct LogGauges {
     pub segment_count: Gauge,
     /// Pre-written segments ready for use.
     pub spare_segment_count: Gauge,
-    /// Segments with a block that could not be read and was set aside.
-    pub quarantined_segment_count: Gauge,
+    /// Blocks that damage took.
+    pub lost_block_count: Gauge,
+    /// Events in them.
+    pub lost_event_count: Gauge,
     /// When the oldest batch that waits for its commit arrived, in milliseconds since the epoch;
     /// 0 when none waits.
     pub oldest_unacknowledged_ms: Gauge,

@@ -237,9 +237,14 @@ const CHANNEL_LEVELS: &[Level] = &[
         |c| c.log_total(|l| l.spare_segment_count.get()),
     ),
     (
-        "channel_quarantined_segments",
-        "Segments with a block that was set aside as damaged",
-        |c| c.log_total(|l| l.quarantined_segment_count.get()),
+        "channel_lost_blocks",
+        "Blocks that damage took since the start; nothing of them was delivered",
+        |c| c.log_total(|l| l.lost_block_count.get()),
+    ),
+    (
+        "channel_lost_events",
+        "Events in blocks that damage took since the start",
+        |c| c.log_total(|l| l.lost_event_count.get()),
     ),
     ("channel_open", "1 when every shard takes batches", |c| {
         u64::from(c.is_open())

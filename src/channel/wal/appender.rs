@@ -31,7 +31,7 @@ use crate::channel::commit::{Commit, Outcome};
 use crate::channel::put::{Put, PutError};
 use crate::event::{Batch, Cursor, Events};
 use crate::limits;
-use crate::metrics::{ChannelCounters, Recorder, WalCounters};
+use crate::metrics::{ChannelCounters, LogGauges, Recorder, WalCounters};
 use crate::reactor::{DiskFile, Ground, WriteBuffer};
 
 /// The smallest block buffer. The next buffer is twice as large as the last block was, so that small
@@ -57,6 +57,8 @@ pub struct AppendMeters {
     pub flush_latency: Recorder,
     /// Bytes of a block on disk.
     pub block_bytes: Recorder,
+    /// Gauges of the shard's log.
+    pub gauges: Arc<LogGauges>,
 }
 
 /// Takes batches for one shard's log. Clones share it.
@@ -103,6 +105,8 @@ struct State<G: Ground> {
     refusal: Option<PutError>,
     /// The committer is asked to look whether the reason of the refusal is gone.
     probe: bool,
+    /// When the oldest batch of the block under way came; 0 when none is.
+    writing_since_ms: u64,
     /// Size of the next block buffer.
     buffer_bytes: usize,
     closing: bool,
@@ -119,6 +123,8 @@ struct Filling<B> {
     record_count: usize,
     started_at: Duration,
     outcome: Rc<Outcome>,
+    /// When its oldest batch came, in milliseconds since the epoch.
+    since_ms: u64,
 }
 
 /// A block on its way to disk.
@@ -151,6 +157,7 @@ impl<G: Ground> Appender<G> {
             active: None,
             refusal: None,
             probe: false,
+            writing_since_ms: 0,
             buffer_bytes: BUFFER_BYTES_MIN,
             closing: false,
             committer_ended: false,
@@ -268,6 +275,21 @@ impl<G: Ground> Inner<G> {
         }
     }
 
+    /// Tells operators since when the oldest batch waits for its commit.
+    fn show_oldest(&self) {
+        let state = self.state.borrow();
+        let filling = state.filling.as_ref().map_or(0, |filling| filling.since_ms);
+        let oldest = match state.writing_since_ms {
+            0 => filling,
+            writing => writing,
+        };
+        self.meters
+            .borrow()
+            .gauges
+            .oldest_unacknowledged_ms
+            .set(oldest);
+    }
+
     /// An event has to fit one block, and a block one segment. Only batches that are larger than a
     /// block are looked at.
     fn check_event_sizes(&self, batch: &Batch<'_>, overlay: &[u8]) -> Result<(), PutError> {
@@ -302,6 +324,7 @@ impl<G: Ground> Inner<G> {
         let bytes = record_bytes(batch, overlay);
         loop {
             if let Some(outcome) = self.try_append(batch, overlay, bytes) {
+                self.show_oldest();
                 self.filled.notify_one();
                 return outcome;
             }
@@ -325,6 +348,7 @@ impl<G: Ground> Inner<G> {
                 empty.insert(Filling::new(
                     self.ground.buffer(buffer_bytes),
                     self.ground.now(),
+                    self.ground.wall_ms(),
                 ))
             }
         };
@@ -406,6 +430,8 @@ impl<G: Ground> Inner<G> {
                     Poll::Pending => first = Poll::Ready(write.as_mut().await),
                 }
             };
+            self.state.borrow_mut().writing_since_ms = 0;
+            self.show_oldest();
             written = result;
         }
         assert!(self.seal().is_none(), "the loop ends when nothing waits");
@@ -424,6 +450,7 @@ impl<G: Ground> Inner<G> {
         let used = filling.used;
         let wanted = (used * 2).next_power_of_two();
         state.buffer_bytes = wanted.clamp(BUFFER_BYTES_MIN, limits::BLOCK_BYTES);
+        state.writing_since_ms = filling.since_ms;
         drop(state);
         let padded = block_bytes(used - BLOCK_HEADER_BYTES);
         let bytes = filling.buffer.bytes_mut();
@@ -640,6 +667,8 @@ impl<G: Ground> Inner<G> {
                 self.segments.recycle(segment).await;
             }
             self.segments.trim_spares().await;
+            let spares = self.segments.spare_count() as u64;
+            self.meters.borrow().gauges.spare_segment_count.set(spares);
             if let Err(error) = self.segments.prepare_spare(1).await {
                 tracing::debug!(
                     "channel {}: no spare segment: {error}",
@@ -700,7 +729,7 @@ impl<G: Ground> Inner<G> {
 }
 
 impl<B: WriteBuffer> Filling<B> {
-    fn new(buffer: B, now: Duration) -> Self {
+    fn new(buffer: B, now: Duration, since_ms: u64) -> Self {
         let capacity = buffer.bytes().len();
         Self {
             buffer,
@@ -710,6 +739,7 @@ impl<B: WriteBuffer> Filling<B> {
             record_count: 0,
             started_at: now,
             outcome: Rc::default(),
+            since_ms,
         }
     }
 }

@@ -374,6 +374,11 @@ impl<G: Ground> Segments<G> {
         }
     }
 
+    /// Segments that wait to be used.
+    pub(super) fn spare_count(&self) -> usize {
+        self.state.borrow().spares.len()
+    }
+
     /// Removes spares beyond those worth keeping.
     pub(super) async fn trim_spares(&self) {
         while self.state.borrow().spares.len() > SPARES_MAX {

@@ -50,6 +50,7 @@ fn meters() -> AppendMeters {
         puts: Arc::default(),
         flush_latency: Arc::new(Distribution::new(Quantity::Latency)).recorder(),
         block_bytes: Arc::new(Distribution::new(Quantity::Bytes)).recorder(),
+        gauges: Arc::default(),
     }
 }
 
