@@ -300,8 +300,6 @@ pub struct HdfsSinkConfig {
     pub serializer: SerializerConfig,
     /// `hdfs.maxOpenFiles`.
     pub open_files_max: usize,
-    /// `hdfs.minBlockReplicas`.
-    pub block_replicas_min: Option<u32>,
     /// `hdfs.callTimeout`; none is no limit.
     pub call_timeout: Option<Duration>,
     /// `hdfs.closeTries`; none is for ever.

@@ -178,7 +178,6 @@ fn hdfs_config(directory: &Path) -> HdfsSinkConfig {
             append_newline: true,
         },
         open_files_max: 5000,
-        block_replicas_min: None,
         call_timeout: Some(Duration::from_secs(30)),
         close_tries: None,
         retry_interval: Duration::from_secs(1),

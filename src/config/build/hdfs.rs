@@ -45,9 +45,6 @@ pub(super) fn hdfs(
         codec,
         serializer: serializer(section, "serializer", findings),
         open_files_max: section.number("hdfs.maxOpenFiles"),
-        block_replicas_min: section
-            .written("hdfs.minBlockReplicas")
-            .map(|_| section.number("hdfs.minBlockReplicas")),
         call_timeout: Some(section.number("hdfs.callTimeout"))
             .filter(|ms| *ms > 0)
             .map(Duration::from_millis),

@@ -134,7 +134,7 @@ const HDFS: &[Key] = &[
     word("hdfs.writeFormat", "Values of a sequence file: Writable or Text.").default("Writable").differs("Other file types ignore it, in Flume as in flumen."),
     word("hdfs.codeC", "Compression: gzip, bzip2, snappy, zstd, deflate, or Hadoop's class names."),
     integer("hdfs.maxOpenFiles", 1, INT, "Open files; the one used longest ago is closed first.").default("5000"),
-    integer("hdfs.minBlockReplicas", 0, 512, "Replicas below which a file is closed."),
+    integer("hdfs.minBlockReplicas", 0, 512, "Replicas below which Flume closes a file.").inert("The HDFS client does not tell how many replicas an open block has, so no file is closed for it."),
     integer("hdfs.threadsPoolSize", 1, INT, "Threads of Flume's HDFS calls.").default("10").inert("flumen's HDFS client needs no threads."),
     integer("hdfs.rollTimerPoolSize", 1, INT, "Threads of Flume's roll timers.").default("1").inert("flumen's timers need no threads."),
     integer("hdfs.callTimeout", 0, INT, "Milliseconds of one HDFS call; 0 is no limit.").default("30000"),
