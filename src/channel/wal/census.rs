@@ -10,7 +10,6 @@ use super::header::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::segment_list::SegmentList;
 use super::segments::slot_of;
 use super::shared::SegmentInfo;
-use crate::limits;
 use crate::reactor::{DiskFile, Ground};
 
 /// A file or folder of a log that the system refuses.
@@ -172,7 +171,10 @@ impl SegmentFile {
             .map_err(FileError::when("asking for the size", path))?;
         let length = usize::try_from(SEGMENT_HEADER_BYTES).expect("one sector");
         let (header, content) = match file.read(0, length).await {
-            Ok(read) => judge(shard, path, bytes, &read),
+            Ok(read) => {
+                let is_short = bytes < ground.bounds().segment_bytes_min;
+                judge(shard, path, bytes, is_short, &read)
+            }
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
                 (None, Content::Unreadable(error))
             }
@@ -189,8 +191,13 @@ impl SegmentFile {
 }
 
 /// What a file of `bytes` is that begins with `start`.
-fn judge(shard: u32, path: &Path, bytes: u64, start: &[u8]) -> (Option<SegmentHeader>, Content) {
-    let is_short = bytes < limits::SEGMENT_BYTES_MIN;
+fn judge(
+    shard: u32,
+    path: &Path,
+    bytes: u64,
+    is_short: bool,
+    start: &[u8],
+) -> (Option<SegmentHeader>, Content) {
     match SegmentHeader::decode(start) {
         Ok(header) if header.shard != shard => {
             let shard = header.shard;

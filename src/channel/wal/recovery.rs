@@ -24,7 +24,7 @@ use super::segment_list::SegmentList;
 use super::segments::write_header;
 use super::shared::{LogPosition, SegmentInfo};
 use crate::channel::consumer::DeliveredTo;
-use crate::reactor::Ground;
+use crate::reactor::{Defence, Ground};
 
 /// What recovery found.
 #[derive(Debug)]
@@ -112,7 +112,8 @@ pub async fn recover<G: Ground>(
         spares,
     };
     let written = checkpoint;
-    let checkpoint = checkpoint.filter(|entry| log.segments.knows(entry));
+    let checkpoint = checkpoint
+        .filter(|entry| log.segments.knows(entry) || ground.lacks(Defence::CheckpointFits));
     for path in log.release(checkpoint, groups) {
         blank(ground, &path).await?;
         log.spares.push(path);
@@ -123,7 +124,7 @@ pub async fn recover<G: Ground>(
     let mut reader = LogReader::new(ground.clone(), log.segments.clone(), shard, begin);
     let mut end = begin;
     // One bad sector must not keep the agent from starting: it costs its block.
-    reader.pass_unreadable(true);
+    reader.pass_unreadable(!ground.lacks(Defence::PassUnreadable));
     let (mut lost, mut scanned_bytes) = (Vec::new(), 0);
     while let Found::Block {
         block,
@@ -141,7 +142,7 @@ pub async fn recover<G: Ground>(
         end.sequence = end.sequence.max(last.first_sequence);
         end.event = end.event.max(last.first_event);
     }
-    if let Some(written) = written {
+    if let Some(written) = written.filter(|_| !ground.lacks(Defence::NumbersOnce)) {
         end = log.outnumber(written, checkpoint.is_some(), end, shard);
     }
     log.drop_empty(end);
