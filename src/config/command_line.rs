@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::diagnostic::{Finding, Findings};
+use super::wal_command_line::WalCommand;
 use super::{flume_env, system};
 
 /// flumen: a collector that takes over Apache Flume's job.
@@ -37,6 +38,9 @@ pub enum Command {
         #[arg(long, default_value = "./flumen-quickstart")]
         directory: PathBuf,
     },
+    /// Look at the write-ahead log of a file channel, also while the agent runs; export and repair it.
+    #[command(subcommand)]
+    Wal(WalCommand),
     /// Print the version.
     Version,
 }

@@ -2,20 +2,22 @@
 //!
 //! Protocol and WAL logic know [`World`] (an ingest shard) or its lower half [`Ground`] (a drain
 //! thread) and nothing else. [`ShardWorld`] is a glommio executor, [`DrainWorld`] a tokio-uring
-//! runtime; a deterministic simulator can be a third. `unsafe` lives in this folder only.
+//! runtime; [`ReadOnlyWorld`] is what tools look through; a deterministic simulator can be
+//! one more. `unsafe` lives in this folder only.
 
 mod clock;
 mod defence;
 mod drain;
 mod files;
 mod lent;
+mod read_only;
 mod shard;
-
 mod world;
 
 pub use clock::Clock;
 pub use defence::Defence;
 pub use drain::DrainWorld;
+pub use read_only::ReadOnlyWorld;
 pub use shard::ShardWorld;
 pub use world::{
     AcceptedHandle, AcceptedStream, ByteStream, DiskFile, Fill, Ground, StreamListener, World,
