@@ -2,8 +2,8 @@
 //!
 //! Protocol and WAL logic know [`World`] (an ingest shard) or its lower half [`Ground`] (a drain
 //! thread) and nothing else. [`ShardWorld`] is a glommio executor, [`DrainWorld`] a tokio-uring
-//! runtime; [`ReadOnlyWorld`] is what tools look through; a deterministic simulator can be
-//! one more. `unsafe` lives in this folder only.
+//! runtime, [`simulated::SimulatedWorld`] a box in memory that fails on purpose, [`ReadOnlyWorld`] what
+//! tools look through. `unsafe` lives in this folder only.
 
 mod clock;
 mod defence;
@@ -12,6 +12,8 @@ mod files;
 mod lent;
 mod read_only;
 mod shard;
+/// A box in memory that fails on purpose.
+pub mod simulated;
 mod world;
 
 pub use clock::Clock;
