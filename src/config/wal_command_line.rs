@@ -111,7 +111,7 @@ pub struct ExportArguments {
     #[arg(long, value_name = "SHARD:EVENT", group = "range")]
     pub from: Vec<String>,
     /// What one segment file holds, whatever its header says: for files set aside.
-    #[arg(long, value_name = "PATH", group = "range", conflicts_with_all = ["data_dir", "checkpoint_dir", "conf_file"])]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["data_dir", "checkpoint_dir", "conf_file", "all", "backlog"])]
     pub file: Vec<PathBuf>,
     /// Up to this event, which is left out; may be given once for each shard.
     #[arg(long, value_name = "SHARD:EVENT")]

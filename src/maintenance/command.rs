@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::error::{EXIT_DAMAGED, MaintenanceError};
 use super::export::export;
-use super::inspection::Inspection;
+use super::inspection_view::Inspection;
 use super::listing::Listing;
 use super::repair::Repair;
 use super::site::Site;

@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use crate::channel::wal::{
     BLOCK_HEADER_BYTES, BlockHeader, HeaderError, LogPosition, SEGMENT_HEADER_BYTES, SegmentInfo,
+    SegmentList,
 };
+use crate::limits;
 use crate::reactor::{DiskFile, Ground, ReadOnlyWorld};
 
 /// What is damaged.
@@ -57,6 +59,25 @@ pub struct Damage {
     pub undelivered_events: u64,
 }
 
+impl Damage {
+    /// A damage that takes no event by itself.
+    #[must_use]
+    pub fn without_loss(shard: Option<u32>, kind: Kind, file: PathBuf, reason: String) -> Self {
+        Self {
+            shard,
+            kind,
+            file,
+            offset: 0,
+            segment: None,
+            first_block: None,
+            reason,
+            blocks: 0,
+            events: 0,
+            undelivered_events: 0,
+        }
+    }
+}
+
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DAMAGE {} offset {}", self.file.display(), self.offset)?;
@@ -76,6 +97,62 @@ impl fmt::Display for Damage {
     }
 }
 
+/// What is damaged, and why, where block `wanted` of `shard` should be, in `segment` of `list`.
+pub async fn explain(
+    ground: &ReadOnlyWorld,
+    shard: u32,
+    list: &SegmentList,
+    segment: &SegmentInfo,
+    wanted: LogPosition,
+) -> (Kind, String) {
+    match missing_behind(list, segment) {
+        Some(missing) if !is_block_there(ground, shard, segment, wanted).await => {
+            (Kind::Missing, missing)
+        }
+        _ => (Kind::Block, reason(ground, shard, segment, wanted).await),
+    }
+}
+
+fn missing_behind(list: &SegmentList, segment: &SegmentInfo) -> Option<String> {
+    let mut segments = list.as_slice().iter();
+    let next = segments.find(|next| next.id > segment.id)?;
+    let (first, last) = (segment.id + 1, next.id - 1);
+    let missing = match first <= last {
+        false => return None,
+        true if first == last => format!("segment {first} is"),
+        true => format!("segments {first} to {last} are"),
+    };
+    Some(format!(
+        "{missing} not there: is a data directory not mounted?"
+    ))
+}
+
+/// Whether the place of a block looks as if the block, or something in its stead, had been written.
+async fn is_block_there(
+    ground: &ReadOnlyWorld,
+    shard: u32,
+    segment: &SegmentInfo,
+    wanted: LogPosition,
+) -> bool {
+    match header_at(ground, segment, wanted.offset).await {
+        Some(header) => {
+            header.shard == shard && header.segment == segment.id && header.epoch == segment.epoch
+        }
+        None => false,
+    }
+}
+
+/// The header of a block at `offset`, whosever it is.
+pub async fn header_at(
+    ground: &ReadOnlyWorld,
+    segment: &SegmentInfo,
+    offset: u64,
+) -> Option<BlockHeader> {
+    let file = ground.open(&segment.path).await.ok()?;
+    let start = file.read(offset, limits::ALIGN_BYTES).await.ok()?;
+    BlockHeader::decode(&start).ok().map(|(header, _)| header)
+}
+
 /// Why block `wanted` of `shard` is not in `segment` where it should be.
 pub async fn reason(
     ground: &ReadOnlyWorld,
@@ -91,7 +168,7 @@ pub async fn reason(
         Ok(file) => file,
         Err(error) => return format!("the file cannot be opened: {error}"),
     };
-    let start = match file.read(offset, crate::limits::ALIGN_BYTES).await {
+    let start = match file.read(offset, limits::ALIGN_BYTES).await {
         Ok(start) => start,
         Err(error) => return format!("the medium refuses to read it: {error}"),
     };

@@ -14,12 +14,11 @@ use super::error::MaintenanceError;
 use super::meter::Meter;
 use super::outlet::Outlet;
 use super::salvage::Salvage;
+use super::selection::{Part, cursors, of_shard, parts};
 use super::site::Site;
-use super::survey::{CheckpointSurvey, ShardSurvey};
-use super::twins;
 use super::walk::{Step, Walk};
 use crate::channel::Block;
-use crate::channel::wal::{Found, LogPosition};
+use crate::channel::wal::Found;
 use crate::config::wal_command_line::ExportArguments;
 use crate::reactor::ReadOnlyWorld;
 
@@ -49,15 +48,6 @@ pub struct Reached {
     pub file: Option<PathBuf>,
     /// First event not copied: what to give to `--from`.
     pub next: u64,
-}
-
-/// What is copied of one shard.
-#[derive(Debug)]
-struct Part {
-    shard: u32,
-    begin: LogPosition,
-    first_event: u64,
-    until: u64,
 }
 
 /// An export under way.
@@ -96,118 +86,6 @@ pub async fn export(
     let mut exporter = Exporter::new(arguments)?;
     let outcome = exporter.copy_all(&site, parts).await;
     Ok(exporter.end(outcome.err()).await)
-}
-
-/// `SHARD:EVENT` each.
-fn cursors(texts: &[String]) -> Result<Vec<(u32, u64)>, MaintenanceError> {
-    let parse = |text: &String| {
-        let (shard, event) = text.split_once(':')?;
-        Some((shard.parse().ok()?, event.parse().ok()?))
-    };
-    let parsed = texts.iter().map(|text| {
-        parse(text).ok_or_else(|| {
-            MaintenanceError::Usage(format!("{text:?} is not SHARD:EVENT, as in 0:1234"))
-        })
-    });
-    parsed.collect()
-}
-
-fn of_shard(cursors: &[(u32, u64)], shard: u32) -> Option<u64> {
-    let mut found = cursors.iter().filter(|(known, _)| *known == shard);
-    found.next().map(|(_, event)| *event)
-}
-
-async fn parts(
-    ground: &ReadOnlyWorld,
-    site: &Site,
-    arguments: &ExportArguments,
-    from: &[(u32, u64)],
-    until: &[(u32, u64)],
-) -> Result<Vec<Part>, MaintenanceError> {
-    if !arguments.all && arguments.backlog.is_none() && from.is_empty() {
-        return Err(MaintenanceError::Usage(
-            "which events? Give --all, --backlog [GROUP], --from SHARD:EVENT or --file PATH"
-                .to_owned(),
-        ));
-    }
-    let checkpoint = CheckpointSurvey::take(ground, site).await;
-    let mut parts = Vec::new();
-    for shard in site.shards(checkpoint.current()) {
-        let mut survey = ShardSurvey::take(ground, site, shard).await;
-        if let Some(error) = survey.unreadable.pop() {
-            return Err(error.into());
-        }
-        let list = twins::without_strays(ground, &survey, checkpoint.shard(shard))
-            .await?
-            .0;
-        let oldest = list.first_position();
-        let begin = if let Some(group) = &arguments.backlog {
-            let cursor = checkpoint
-                .shard(shard)
-                .and_then(|entry| entry.cursor(group));
-            match cursor {
-                Some(cursor) => LogPosition {
-                    segment: cursor.segment,
-                    offset: cursor.offset,
-                    sequence: cursor.block,
-                    event: cursor.event,
-                    chain: 0,
-                },
-                None if checkpoint.current().is_none() => {
-                    return Err(MaintenanceError::NotThere(
-                        "no checkpoint says how far a group has come; --all exports what is there"
-                            .to_owned(),
-                    ));
-                }
-                // A group that is new to this shard, or a group nobody knows.
-                None if is_known(&checkpoint, group) => oldest,
-                None => {
-                    return Err(MaintenanceError::NotThere(format!(
-                        "no consumer group {group:?} in the checkpoint; flumen wal ls shows the groups"
-                    )));
-                }
-            }
-        } else if let Some(event) = of_shard(from, shard) {
-            let mut segments = list.as_slice().iter().rev();
-            let segment = segments.find(|segment| segment.first_event <= event);
-            // The block that holds the event is known when it is met.
-            segment.map_or(oldest, |segment| LogPosition {
-                segment: segment.id,
-                offset: crate::channel::wal::SEGMENT_HEADER_BYTES,
-                sequence: segment.first_sequence,
-                event: segment.first_event,
-                chain: 0,
-            })
-        } else if from.is_empty() {
-            oldest
-        } else {
-            continue;
-        };
-        let begin = match begin.sequence < oldest.sequence && site.holder().is_some() {
-            // The agent let those go between the checkpoint and the look.
-            true => oldest,
-            false => begin,
-        };
-        parts.push(Part {
-            shard,
-            begin,
-            first_event: of_shard(from, shard).unwrap_or(begin.event),
-            until: of_shard(until, shard).unwrap_or(u64::MAX),
-        });
-    }
-    if parts.is_empty() {
-        return Err(MaintenanceError::NotThere(
-            "no such shard in these directories".to_owned(),
-        ));
-    }
-    Ok(parts)
-}
-
-fn is_known(checkpoint: &CheckpointSurvey, group: &str) -> bool {
-    let shards = checkpoint.current().into_iter();
-    shards
-        .flat_map(|current| &current.shards)
-        .any(|entry| entry.cursor(group).is_some())
 }
 
 impl Exporter {
@@ -259,10 +137,8 @@ impl Exporter {
         index: usize,
         part: Part,
     ) -> Result<(), MaintenanceError> {
-        let survey = ShardSurvey::take(&self.ground, site, part.shard).await;
-        let list = twins::without_strays(&self.ground, &survey, None).await?.0;
-        let meter = Meter::begin("export", list.bytes_from(part.begin));
-        let mut walk = Walk::new(&self.ground, site, part.shard, list, part.begin);
+        let meter = Meter::begin("export", part.list.bytes_from(part.begin));
+        let mut walk = Walk::new(&self.ground, site, part.shard, part.list, part.begin);
         let mut next = part.begin.event;
         self.result.released_events += next.saturating_sub(part.first_event);
         while next < part.until {

@@ -7,20 +7,24 @@
 
 mod collector;
 mod command;
+mod content;
 mod damage;
 mod error;
 mod export;
 mod inspection;
+mod inspection_view;
 mod json_lines;
 mod listing;
 mod meter;
 mod outlet;
 mod repair;
 mod salvage;
+mod selection;
 mod shard_verification;
 mod site;
 mod survey;
 mod suspect;
+mod tail;
 mod twins;
 mod verification;
 mod walk;

@@ -21,7 +21,6 @@ use serde::Serialize;
 use super::damage::Kind;
 use super::error::MaintenanceError;
 use super::salvage::Holding;
-use super::shard_verification::group_names;
 use super::site::Site;
 use super::survey::{CheckpointContent, CheckpointSurvey, ShardSurvey};
 use super::suspect::Suspect;
@@ -100,10 +99,7 @@ async fn plan(site: &Site) -> Result<Vec<Action>, MaintenanceError> {
         }
         let entry = checkpoint.shard(shard);
         let (list, twins) = twins::without_strays(&ground, &survey, entry).await?;
-        let released = list.released(entry, &group_names(entry));
-        let kept = list.as_slice().get(released);
-        let first_block = kept.map_or(0, |first| first.first_sequence);
-        for suspect in Suspect::all(&ground, &survey, &twins, first_block).await {
+        for suspect in Suspect::all(&ground, &survey, &twins, &list, entry).await {
             if !suspect.is_aside && (!suspect.may_be_spare || is_missed(&suspect, &list)) {
                 actions.push(of_segment(&survey.census, suspect));
             }

@@ -6,36 +6,21 @@
 
 use serde::Serialize;
 
-use super::damage::{Damage, Kind, reason};
+use super::content;
+use super::damage::{Damage, Kind, explain};
 use super::error::MaintenanceError;
 use super::meter::Meter;
 use super::site::Site;
 use super::survey::{CheckpointSurvey, ShardSurvey};
 use super::suspect::Suspect;
+use super::tail::Tail;
 use super::twins::{self, Twins};
 use super::walk::{Step, Walk, lost_before};
 use crate::channel::Block;
 use crate::channel::wal::{
-    BlockHeader, Content, LogPosition, Lost, SegmentInfo, SegmentList, ShardCheckpoint,
-    block_bytes, shard_folder,
+    Content, LogPosition, Lost, SegmentList, ShardCheckpoint, block_bytes, shard_folder,
 };
-use crate::limits;
-use crate::reactor::{DiskFile, Ground, ReadOnlyWorld};
-
-/// What stands behind the last block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "state")]
-pub enum Tail {
-    /// Nothing.
-    Clean,
-    /// A block that is not whole. No damage: nobody was told that it was there.
-    Torn {
-        /// Bytes it would have.
-        bytes: u32,
-        /// Events it would hold.
-        events: u32,
-    },
-}
+use crate::reactor::ReadOnlyWorld;
 
 /// One shard's log, read.
 #[derive(Debug, Serialize)]
@@ -160,8 +145,8 @@ impl<'a> ShardVerifier<'a> {
         self.result.released_segments = released;
         kept = SegmentList::new(kept.into_vec().split_off(released));
         self.result.segments = kept.as_slice().len();
-        let first = kept.first_position();
-        self.suspects = Suspect::all(self.ground, &self.survey, &self.twins, first.sequence).await;
+        let entry = self.entry.as_ref();
+        self.suspects = Suspect::all(self.ground, &self.survey, &self.twins, &kept, entry).await;
         self.look_at_files();
         self.look_at_checkpoint(&kept);
 
@@ -230,20 +215,15 @@ impl<'a> ShardVerifier<'a> {
         for file in &self.survey.census.files {
             match (&file.content, &file.header) {
                 (Content::Segment(segment), Some(header)) if file.bytes < header.segment_bytes => {
+                    let reason = format!(
+                        "the file has {} bytes, its header says {}",
+                        file.bytes, header.segment_bytes
+                    );
+                    let (shard, path) = (Some(self.survey.shard), file.path.clone());
                     self.result.damage.push(Damage {
-                        shard: Some(self.survey.shard),
-                        kind: Kind::SegmentLength,
-                        file: file.path.clone(),
                         offset: file.bytes,
                         segment: Some(segment.id),
-                        first_block: None,
-                        reason: format!(
-                            "the file has {} bytes, its header says {}",
-                            file.bytes, header.segment_bytes
-                        ),
-                        blocks: 0,
-                        events: 0,
-                        undelivered_events: 0,
+                        ..Damage::without_loss(shard, Kind::SegmentLength, path, reason)
                     });
                 }
                 (Content::OtherVersion { version }, _) => self.result.unreadable.push(format!(
@@ -268,28 +248,22 @@ impl<'a> ShardVerifier<'a> {
         let mut segments = kept.as_slice().iter();
         let named = segments.find(|segment| segment.id == entry.end.segment);
         if let Some(segment) = named.filter(|segment| segment.epoch != entry.end_epoch) {
+            let reason = format!(
+                "it does not fit the log: it names another use of segment {}, {}",
+                segment.id,
+                segment.path.display()
+            );
+            let (shard, directory) = (Some(self.survey.shard), directory.clone());
             self.result.damage.push(Damage {
-                shard: Some(self.survey.shard),
-                kind: Kind::Checkpoint,
-                file: directory.clone(),
-                offset: 0,
                 segment: Some(segment.id),
-                first_block: None,
-                reason: format!(
-                    "it does not fit the log: it names another use of segment {}, {}",
-                    segment.id,
-                    segment.path.display()
-                ),
-                blocks: 0,
-                events: 0,
-                undelivered_events: 0,
+                ..Damage::without_loss(shard, Kind::Checkpoint, directory, reason)
             });
         }
     }
 
     /// Whether a block whose checksums hold holds records and events.
     fn look_into(&mut self, block: &Block, list: &SegmentList) {
-        let Err((offset, reason)) = content(block) else {
+        let Err((offset, reason)) = content::check(block) else {
             return;
         };
         let mut segments = list.as_slice().iter();
@@ -320,17 +294,14 @@ impl<'a> ShardVerifier<'a> {
         };
         let undelivered_events = self.undelivered(end.event, lost.events);
         let shard = self.survey.shard;
+        let folder = shard_folder(&self.site.data_dirs[0], shard);
+        let reason = "its segment is not there: is a data directory not mounted?".to_owned();
         let mut damage = Damage {
-            shard: Some(shard),
-            kind: Kind::Missing,
-            file: shard_folder(&self.site.data_dirs[0], shard),
-            offset: 0,
-            segment: None,
             first_block: Some(lost.sequence),
-            reason: "its segment is not there: is a data directory not mounted?".to_owned(),
             blocks: lost.blocks,
             events: lost.events,
             undelivered_events,
+            ..Damage::without_loss(Some(shard), Kind::Missing, folder, reason)
         };
         if let Some(at) = self.suspects.iter().position(|known| known.explains(&lost)) {
             let suspect = self.suspects.remove(at);
@@ -346,14 +317,7 @@ impl<'a> ShardVerifier<'a> {
             damage.file = segment.path.clone();
             damage.offset = lost.offset;
             damage.segment = Some(segment.id);
-            damage.kind = Kind::Block;
-            damage.reason = reason(self.ground, shard, segment, wanted).await;
-            if let Some(missing) = missing_behind(list, segment)
-                && !is_block_there(self.ground, shard, segment, wanted).await
-            {
-                damage.kind = Kind::Missing;
-                damage.reason = missing;
-            }
+            (damage.kind, damage.reason) = explain(self.ground, shard, list, segment, wanted).await;
         }
         self.result.damage.push(damage);
     }
@@ -376,7 +340,7 @@ impl<'a> ShardVerifier<'a> {
             end.sequence = should.0;
             end.event = end.event.max(should.1);
         } else {
-            self.result.tail = tail(self.ground, self.survey.shard, list, end).await;
+            self.result.tail = Tail::of(self.ground, self.survey.shard, list, end).await;
         }
         self.result.end_segment = end.segment;
         self.result.end_offset = end.offset;
@@ -407,17 +371,16 @@ impl<'a> ShardVerifier<'a> {
         }
         // Twins hold what the log does not: those events reach nobody as long as they lie there.
         let lost = held.filter(|_| suspect.kind == Kind::Twins);
+        let Suspect {
+            path, kind, reason, ..
+        } = suspect;
         self.result.damage.push(Damage {
-            shard: Some(self.survey.shard),
-            kind: suspect.kind,
-            file: suspect.path,
-            offset: 0,
             segment: held.map(|held| held.segment),
             first_block: held.map(|held| held.first_block),
-            reason: suspect.reason,
             blocks: lost.map_or(0, |held| held.blocks),
             events: lost.map_or(0, |held| held.events),
             undelivered_events: lost.map_or(0, |held| held.events),
+            ..Damage::without_loss(Some(self.survey.shard), kind, path, reason)
         });
     }
 
@@ -436,93 +399,4 @@ impl<'a> ShardVerifier<'a> {
 pub fn group_names(entry: Option<&ShardCheckpoint>) -> Vec<String> {
     let cursors = entry.into_iter().flat_map(|entry| &entry.cursors);
     cursors.map(|(name, _)| name.clone()).collect()
-}
-
-fn missing_behind(list: &SegmentList, segment: &SegmentInfo) -> Option<String> {
-    let mut segments = list.as_slice().iter();
-    let next = segments.find(|next| next.id > segment.id)?;
-    (next.id > segment.id + 1).then(|| {
-        format!(
-            "segments {} to {} are not there: is a data directory not mounted?",
-            segment.id + 1,
-            next.id - 1
-        )
-    })
-}
-
-/// Whether the place of a block looks as if the block, or something in its stead, had been written.
-async fn is_block_there(
-    ground: &ReadOnlyWorld,
-    shard: u32,
-    segment: &SegmentInfo,
-    wanted: LogPosition,
-) -> bool {
-    match header_at(ground, segment, wanted.offset).await {
-        Some(header) => {
-            header.shard == shard && header.segment == segment.id && header.epoch == segment.epoch
-        }
-        None => false,
-    }
-}
-
-async fn header_at(
-    ground: &ReadOnlyWorld,
-    segment: &SegmentInfo,
-    offset: u64,
-) -> Option<BlockHeader> {
-    let file = ground.open(&segment.path).await.ok()?;
-    let start = file.read(offset, limits::ALIGN_BYTES).await.ok()?;
-    BlockHeader::decode(&start).ok().map(|(header, _)| header)
-}
-
-async fn tail(ground: &ReadOnlyWorld, shard: u32, list: &SegmentList, end: LogPosition) -> Tail {
-    let mut segments = list.as_slice().iter();
-    let Some(segment) = segments.find(|segment| segment.id == end.segment) else {
-        return Tail::Clean;
-    };
-    match header_at(ground, segment, end.offset).await {
-        Some(header)
-            if header.shard == shard
-                && header.segment == segment.id
-                && header.epoch == segment.epoch
-                && header.sequence == end.sequence =>
-        {
-            Tail::Torn {
-                bytes: header.block_bytes,
-                events: header.event_count,
-            }
-        }
-        _ => Tail::Clean,
-    }
-}
-
-/// Offset in the payload and reason, when it is not records of events.
-fn content(block: &Block) -> Result<(), (usize, String)> {
-    let mut offset = 0;
-    let mut events = 0u64;
-    loop {
-        let record = block.record_at(offset);
-        let Some(record) = record.map_err(|error| (offset, error.to_string()))? else {
-            break;
-        };
-        let mut count = 0u32;
-        for event in record.iter() {
-            event.map_err(|error| (offset, error.to_string()))?;
-            count += 1;
-        }
-        if count != record.event_count {
-            let said = record.event_count;
-            return Err((
-                offset,
-                format!("{count} events where the record says {said}"),
-            ));
-        }
-        events += u64::from(count);
-        offset = record.next_offset;
-    }
-    if events != u64::from(block.event_count) {
-        let said = block.event_count;
-        return Err((0, format!("{events} events where the block says {said}")));
-    }
-    Ok(())
 }

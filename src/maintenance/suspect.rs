@@ -9,7 +9,9 @@ use super::damage::Kind;
 use super::salvage::{Holding, Salvage};
 use super::survey::{ShardSurvey, aside_name, look_at};
 use super::twins::Twins;
-use crate::channel::wal::{BlockHeader, Content, Lost, SEGMENT_HEADER_BYTES, SegmentFile};
+use crate::channel::wal::{
+    BlockHeader, Content, Lost, SEGMENT_HEADER_BYTES, SegmentFile, SegmentList, ShardCheckpoint,
+};
 use crate::limits;
 use crate::reactor::{DiskFile, Ground, ReadOnlyWorld};
 
@@ -31,17 +33,35 @@ pub struct Suspect {
 }
 
 impl Suspect {
-    /// Those of a shard. `first_block` is where its log begins: older blocks are missed by nobody.
+    /// Those of a shard, whose log is `list`.
     pub async fn all(
         ground: &ReadOnlyWorld,
         survey: &ShardSurvey,
         twins: &[Twins],
-        first_block: u64,
+        list: &SegmentList,
+        entry: Option<&ShardCheckpoint>,
     ) -> Vec<Self> {
         let mut suspects = Vec::new();
+        let (mut spares, mut others) = (Vec::new(), Vec::new());
         for file in &survey.census.files {
-            if let Some(mut suspect) = Self::of(ground, survey.shard, file, first_block).await {
-                suspect.holding = holding(ground, &suspect.path, survey.shard).await;
+            match file.content {
+                Content::Spare => spares.push(file),
+                Content::Segment(_)
+                | Content::Unfinished
+                | Content::Foreign { .. }
+                | Content::OtherVersion { .. }
+                | Content::Unreadable(_)
+                | Content::Damaged(_) => others.push(file),
+            }
+        }
+        for file in others {
+            if let Some(suspect) = Self::damaged(ground, survey.shard, file).await {
+                suspects.push(suspect);
+            }
+        }
+        let needed = needed_from(list, entry, &suspects);
+        for file in spares {
+            if let Some(suspect) = Self::blank(ground, survey.shard, file, needed).await {
                 suspects.push(suspect);
             }
         }
@@ -73,12 +93,8 @@ impl Suspect {
         suspects
     }
 
-    async fn of(
-        ground: &ReadOnlyWorld,
-        shard: u32,
-        file: &SegmentFile,
-        first_block: u64,
-    ) -> Option<Self> {
+    /// A file whose header says that it is no segment of this log.
+    async fn damaged(ground: &ReadOnlyWorld, shard: u32, file: &SegmentFile) -> Option<Self> {
         let (kind, reason) = match &file.content {
             Content::Damaged(error) => (Kind::SegmentHeader, format!("segment header: {error}")),
             Content::Unreadable(error) => (
@@ -89,36 +105,46 @@ impl Suspect {
                 Kind::ForeignShard,
                 format!("it belongs to shard {owner}, not to shard {shard}"),
             ),
-            Content::Spare => {
-                let block = first_block_of(ground, file).await?;
-                if block.shard != shard || block.sequence < first_block {
-                    return None;
-                }
-                // The agent may have begun it a moment ago.
-                let again = look_at(ground, shard, &file.path).await.ok()?;
-                if !matches!(again.content, Content::Spare) {
-                    return None;
-                }
-                (
-                    Kind::SegmentHeader,
-                    format!(
-                        "the segment header is blank, but block {} is in the file; the next start \
-                         would use it as a spare",
-                        block.sequence
-                    ),
-                )
-            }
-            Content::Segment(_) | Content::Unfinished | Content::OtherVersion { .. } => {
-                return None;
-            }
+            Content::Segment(_)
+            | Content::Spare
+            | Content::Unfinished
+            | Content::OtherVersion { .. } => return None,
         };
         Some(Self {
             path: file.path.clone(),
             kind,
             reason,
-            holding: None,
+            holding: holding(ground, &file.path, shard).await,
             is_aside: false,
-            may_be_spare: matches!(file.content, Content::Spare),
+            may_be_spare: false,
+        })
+    }
+
+    /// A file with a blank header that begins with a block that somebody may need.
+    async fn blank(
+        ground: &ReadOnlyWorld,
+        shard: u32,
+        file: &SegmentFile,
+        needed: u64,
+    ) -> Option<Self> {
+        let block = first_block_of(ground, file).await?;
+        if block.shard != shard || block.sequence < needed {
+            return None;
+        }
+        let holding = holding(ground, &file.path, shard).await;
+        // The agent may have begun it a moment ago.
+        let again = look_at(ground, shard, &file.path).await.ok()?;
+        matches!(again.content, Content::Spare).then(|| Self {
+            path: file.path.clone(),
+            kind: Kind::SegmentHeader,
+            reason: format!(
+                "the segment header is blank, but block {} is in the file; the next start would use \
+                 it as a spare",
+                block.sequence
+            ),
+            holding,
+            is_aside: false,
+            may_be_spare: true,
         })
     }
 
@@ -129,6 +155,19 @@ impl Suspect {
             held.first_block < lost.sequence + lost.blocks && lost.sequence < held.end_block
         })
     }
+}
+
+/// The first block that somebody may need: that of the slowest cursor. Without one, the first that is
+/// there, be it in a file whose header is damaged.
+fn needed_from(list: &SegmentList, entry: Option<&ShardCheckpoint>, damaged: &[Suspect]) -> u64 {
+    let cursors = entry.into_iter().flat_map(|entry| &entry.cursors);
+    if let Some(slowest) = cursors.map(|(_, cursor)| cursor.block).min() {
+        return slowest;
+    }
+    let held = damaged.iter().filter_map(|suspect| suspect.holding);
+    let first = held.map(|held| held.first_block).min();
+    let listed = list.first_position().sequence;
+    first.map_or(listed, |first| first.min(listed))
 }
 
 async fn holding(ground: &ReadOnlyWorld, path: &std::path::Path, shard: u32) -> Option<Holding> {

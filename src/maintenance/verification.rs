@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::damage::{Damage, Kind};
 use super::error::MaintenanceError;
 use super::meter::Meter;
-use super::shard_verification::{ShardVerification, ShardVerifier, Tail};
+use super::shard_verification::{ShardVerification, ShardVerifier};
 use super::site::Site;
 use super::survey::{CheckpointContent, CheckpointSurvey};
+use super::tail::Tail;
 use crate::reactor::ReadOnlyWorld;
 
 /// What verifying came to.
@@ -147,18 +148,7 @@ impl Verification {
 }
 
 fn of_checkpoint(file: PathBuf, reason: String) -> Damage {
-    Damage {
-        shard: None,
-        kind: Kind::Checkpoint,
-        file,
-        offset: 0,
-        segment: None,
-        first_block: None,
-        reason,
-        blocks: 0,
-        events: 0,
-        undelivered_events: 0,
-    }
+    Damage::without_loss(None, Kind::Checkpoint, file, reason)
 }
 
 impl fmt::Display for Verification {
@@ -211,7 +201,7 @@ impl fmt::Display for Verification {
             Outcome::Unreadable => writeln!(f, "not everything could be read; the rest is sound"),
             Outcome::Damaged => writeln!(
                 f,
-                "damaged in {} places: {} blocks with {} events are lost, {} of them not delivered yet",
+                "damaged: {} found; {} blocks with {} events are lost, {} of them not delivered yet",
                 self.damage.len(),
                 self.lost_blocks,
                 self.lost_events,

@@ -99,6 +99,8 @@ impl Walk {
             return Ok(Step::Block(block, next));
         }
         let wanted = self.reader.position();
+        // As it is known before anything is listed again.
+        let holder = self.list.segment_of(wanted.sequence);
         if self.ended {
             return Ok(Step::End);
         }
@@ -130,7 +132,7 @@ impl Walk {
         let Some(lost) = suspicion else {
             return Ok(Step::End);
         };
-        match self.confirm(wanted, lost).await? {
+        match self.confirm(wanted, holder, lost).await? {
             Verdict::Lost(lost) => {
                 self.ended = self.pending.is_none();
                 Ok(Step::Lost(lost))
@@ -160,21 +162,21 @@ impl Walk {
         lost_before(end, last.first_sequence, last.first_event)
     }
 
-    /// Whether `lost` is a loss.
+    /// Whether `lost` is a loss. `holder` is the segment that should hold it.
     async fn confirm(
         &mut self,
         wanted: LogPosition,
+        holder: Option<SegmentInfo>,
         mut lost: Lost,
     ) -> Result<Verdict, MaintenanceError> {
         if !self.is_online() {
             return Ok(Verdict::Lost(lost));
         }
-        let before = self.list.segment_of(wanted.sequence);
         for _ in 1..READINGS {
             self.ground.sleep(READ_AGAIN_AFTER).await;
             self.pending = None;
             self.renew(wanted).await;
-            if before.as_ref().is_some_and(|segment| !self.has(segment)) {
+            if holder.as_ref().is_some_and(|segment| !self.has(segment)) {
                 let to = self.list.first_position();
                 self.reader.seek(to);
                 return Ok(Verdict::Released(to));
