@@ -726,7 +726,9 @@ impl<G: Ground> Inner<G> {
             for segment in self.shared.take_released() {
                 self.segments.recycle(segment).await;
             }
-            self.segments.trim_spares().await;
+            if self.ground.now() >= retry_at {
+                self.segments.trim_spares().await;
+            }
             let spares = self.segments.spare_count() as u64;
             self.meters.borrow().gauges.spare_segment_count.set(spares);
             if let Err(error) = self.segments.prepare_spare(1).await {
