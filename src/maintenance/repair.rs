@@ -8,7 +8,7 @@
 //! | two files with one segment id                  | is refused                      | sets one aside    |
 //! | a segment of another format version            | is refused                      | sets it aside     |
 //! | a header that is damaged, or of another shard  | sets it aside                   | sets it aside     |
-//! | a header that the medium refuses               | leaves it, unread               | sets it aside     |
+//! | a header that the medium refuses               | sets it aside                   | sets it aside     |
 //! | a blank header before blocks that are missed   | would use it as a spare         | sets it aside     |
 //! | a checkpoint file that is damaged              | uses the other, or none         | sets it aside     |
 //! | a checkpoint of another log                    | may pass over events            | sets both aside   |

@@ -16,6 +16,7 @@ mod same_hdfs;
 mod same_kafka;
 mod seeds;
 mod wal_export;
+mod wal_inspect;
 mod wal_online;
 mod wal_site;
 mod wal_verify;
