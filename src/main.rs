@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::Agent(arguments) => agent(&arguments),
         Command::Validate(arguments) => validate(&arguments),
         Command::Quickstart { port, directory } => flumen::agent::quickstart(port, &directory),
+        Command::Wal(command) => flumen::maintenance::run(&command),
         Command::Version => version(),
     }
 }

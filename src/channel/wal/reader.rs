@@ -177,7 +177,15 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
     /// # Errors
     /// The device; the position is unchanged, so that the read can be tried again.
     pub async fn next(&mut self, sequence_end: u64) -> Result<Found, ReadError> {
-        let wanted = self.position;
+        let asked = self.position;
+        if !self.enter_segment().await? {
+            return Ok(Found::End);
+        }
+        // A block that should begin a segment is missed there, not behind the last one.
+        let wanted = match self.table.segment_of(asked.sequence) {
+            Some(_) => self.position,
+            None => asked,
+        };
         loop {
             if !self.enter_segment().await? {
                 return Ok(Found::End);
