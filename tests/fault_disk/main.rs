@@ -9,8 +9,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod disk;
+mod bench;
 mod crash_states;
+mod disk;
 mod random;
 mod recording;
 mod replay;

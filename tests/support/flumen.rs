@@ -82,6 +82,11 @@ impl FlumenProcess {
         self.environment = environment.iter().map(own).collect();
     }
 
+    /// From its next start on: this properties text.
+    pub fn configure(&mut self, conf: &str) {
+        std::fs::write(&self.conf, conf).expect("scratch is writable");
+    }
+
     /// Its folder, gone with it.
     pub fn folder(&self) -> &Path {
         self.scratch.path()
@@ -126,6 +131,13 @@ impl FlumenProcess {
     /// SIGKILL; gone when this returns.
     pub fn kill(&mut self) {
         self.process().kill();
+    }
+
+    /// The same, also when it was never started.
+    pub fn kill_if_started(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.kill();
+        }
     }
 
     /// SIGTERM; the exit status.

@@ -69,7 +69,11 @@ fn answer(connection: &Arc<File>, disk: &Disk, message: &[u8]) {
     let (connection, disk) = (Arc::clone(connection), disk.clone());
     std::thread::spawn(move || {
         pause(delay);
-        reply(&connection, unique, disk.finish(request, effect).map(encode));
+        reply(
+            &connection,
+            unique,
+            disk.finish(request, effect).map(encode),
+        );
     });
 }
 

@@ -71,7 +71,10 @@ impl Image {
 }
 
 /// The pages that `length` bytes at `offset` touch: page, offset in it, range of the bytes.
-fn spans(offset: u64, length: usize) -> impl Iterator<Item = (usize, usize, std::ops::Range<usize>)> {
+fn spans(
+    offset: u64,
+    length: usize,
+) -> impl Iterator<Item = (usize, usize, std::ops::Range<usize>)> {
     let offset = usize::try_from(offset).expect("fits memory");
     let mut done = 0;
     std::iter::from_fn(move || {

@@ -39,7 +39,9 @@ impl Content {
     /// Looks at the first bytes of a write (`docs/FORMAT.md`).
     pub fn of(bytes: &[u8]) -> Self {
         let field = |at: usize| {
-            let bytes = bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+            let bytes = bytes
+                .get(at..at + 8)
+                .and_then(|bytes| bytes.try_into().ok());
             u64::from_le_bytes(bytes.unwrap_or_default())
         };
         match bytes.get(..8) {
