@@ -48,6 +48,9 @@ pub const FRAME_RATE_BYTES_MIN: usize = 4 * KIB;
 
 /// Memory of one block buffer: one group commit, header and padding included.
 pub const BLOCK_BYTES: usize = 2 * MIB;
+/// The smallest block buffer. The next buffer is twice as large as the last block was, so that small
+/// commits can be lent to the drain as they are instead of being copied out of a large buffer.
+pub const BUFFER_BYTES_MIN: usize = 128 * KIB;
 /// A block that holds one event larger than `BLOCK_BYTES`, with its headers and padding.
 pub const BLOCK_BYTES_MAX: usize = EVENT_BYTES_MAX + MIB;
 /// Segment size when the configuration sets no `maxFileSize`.
@@ -56,10 +59,42 @@ pub const SEGMENT_BYTES_DEFAULT: u64 = 128 * 1024 * 1024;
 pub const SEGMENT_BYTES_MIN: u64 = 4 * 1024 * 1024;
 /// Flume's own cap on `maxFileSize`.
 pub const SEGMENT_BYTES_MAX: u64 = 1_623_195_647;
+/// What is written in advance before the first batch comes, in up to three segments: what the log
+/// rolls through until the first ones come back from the drain and the checkpoint.
+pub const PREWRITE_BYTES_AT_START: u64 = 384 * 1024 * 1024;
+/// Free segments kept for reuse; more are removed, so that a drained backlog gives its disk back.
+pub const SPARES_MAX: usize = 4;
 /// Committed blocks that one consumer group may hold in memory, per shard.
 pub const TAIL_BYTES_MAX: usize = 24 * MIB;
 /// One read of a sink that lags.
 pub const READ_BACK_BYTES: usize = MIB;
+
+/// The sizes of the store that a world may scale down: a simulated box rolls, lags and fills up within
+/// kilobytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreBounds {
+    /// [`BLOCK_BYTES`].
+    pub block_bytes: usize,
+    /// [`BUFFER_BYTES_MIN`].
+    pub buffer_bytes_min: usize,
+    /// [`SEGMENT_BYTES_MIN`].
+    pub segment_bytes_min: u64,
+    /// [`TAIL_BYTES_MAX`].
+    pub tail_bytes_max: usize,
+    /// [`READ_BACK_BYTES`].
+    pub read_back_bytes: usize,
+}
+
+impl StoreBounds {
+    /// What every real world uses.
+    pub const REAL: Self = Self {
+        block_bytes: BLOCK_BYTES,
+        buffer_bytes_min: BUFFER_BYTES_MIN,
+        segment_bytes_min: SEGMENT_BYTES_MIN,
+        tail_bytes_max: TAIL_BYTES_MAX,
+        read_back_bytes: READ_BACK_BYTES,
+    };
+}
 
 const _: () = assert!(EVENT_BYTES_MAX < BLOCK_BYTES_MAX);
 const _: () = assert!(EVENT_BYTES_MAX < FRAME_BYTES_MAX);

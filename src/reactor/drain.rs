@@ -88,8 +88,7 @@ impl Ground for DrainWorld {
         file.sync_data().await?;
         file.close().await?;
         tokio_uring::fs::rename(&temporary, path).await?;
-        let directory = path.parent().unwrap_or(Path::new("."));
-        std::fs::File::open(directory)?.sync_all()
+        files::sync_directory(files::parent(path))
     }
 
     async fn read_small(&self, path: &Path) -> io::Result<Vec<u8>> {

@@ -8,12 +8,17 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
+use super::defence::Defence;
+
 /// One mebibyte of zeros at a time.
 const FILL_STEP_BYTES: u64 = 1 << 20;
 
 /// Flags of every WAL file: no page cache, and a write returns when it is durable. `O_DSYNC` saves a
 /// separate flush per block: one trip through the kernel instead of two.
 pub(super) fn direct_sync_flags() -> i32 {
+    if Defence::Flush.removed() {
+        return OFlags::DIRECT.bits().cast_signed();
+    }
     (OFlags::DIRECT | OFlags::DSYNC).bits().cast_signed()
 }
 
@@ -104,11 +109,14 @@ pub(super) fn free_bytes(directory: &Path) -> io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-fn sync_directory(directory: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    if Defence::DirectoryFlush.removed() {
+        return Ok(());
+    }
     File::open(directory)?.sync_all()
 }
 
-fn parent(path: &Path) -> &Path {
+pub(super) fn parent(path: &Path) -> &Path {
     path.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."))

@@ -5,13 +5,16 @@
 //! runtime; a deterministic simulator can be a third. `unsafe` lives in this folder only.
 
 mod clock;
+mod defence;
 mod drain;
 mod files;
 mod lent;
 mod shard;
+
 mod world;
 
 pub use clock::Clock;
+pub use defence::Defence;
 pub use drain::DrainWorld;
 pub use shard::ShardWorld;
 pub use world::{

@@ -13,6 +13,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::defence::Defence;
+use crate::limits::StoreBounds;
+
 /// Disk, clock, randomness and tasks of one thread: what the drain plane needs.
 pub trait Ground: Clone + Debug + 'static {
     /// An open file, read and written with direct I/O.
@@ -60,6 +63,15 @@ pub trait Ground: Clone + Debug + 'static {
     fn create_directory(&self, directory: &Path) -> impl Future<Output = io::Result<()>>;
     /// Bytes free to this process on the file system of `directory`.
     fn free_bytes(&self, directory: &Path) -> io::Result<u64>;
+
+    /// Sizes of the store. A simulated box is a small one.
+    fn bounds(&self) -> StoreBounds {
+        StoreBounds::REAL
+    }
+    /// Whether a test has taken this defence away.
+    fn lacks(&self, defence: Defence) -> bool {
+        defence.removed()
+    }
 }
 
 /// How a new file gets its zeros.

@@ -32,11 +32,8 @@ use crate::channel::put::{Put, PutError};
 use crate::event::{Batch, Cursor, Events};
 use crate::limits;
 use crate::metrics::{ChannelCounters, LogGauges, Recorder, WalCounters};
-use crate::reactor::{DiskFile, Ground, WriteBuffer};
+use crate::reactor::{Defence, DiskFile, Ground, WriteBuffer};
 
-/// The smallest block buffer. The next buffer is twice as large as the last block was, so that small
-/// commits can be lent to the drain as they are instead of being copied out of a large buffer.
-const BUFFER_BYTES_MIN: usize = 128 << 10;
 /// A block that fills less than this part of its buffer is copied for the drain: a tail of many small
 /// commits must not pin a large buffer each.
 const LEND_ABOVE: usize = 4;
@@ -44,9 +41,6 @@ const LEND_ABOVE: usize = 4;
 const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(100);
 /// A channel without a healthy directory looks for one this often.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
-/// What is written in advance before the first batch comes, in up to three segments: what the log
-/// rolls through until the first ones come back from the drain and the checkpoint.
-const PREWRITE_BYTES_AT_START: u64 = 384 << 20;
 
 /// Where an appender counts what operators see.
 #[derive(Debug)]
@@ -158,7 +152,7 @@ impl<G: Ground> Appender<G> {
             refusal: None,
             probe: false,
             writing_since_ms: 0,
-            buffer_bytes: BUFFER_BYTES_MIN,
+            buffer_bytes: ground.bounds().buffer_bytes_min,
             closing: false,
             committer_ended: false,
         };
@@ -185,7 +179,7 @@ impl<G: Ground> Appender<G> {
     pub async fn start(&self, mut prewritten: impl FnMut(u64, u64)) {
         let inner = &self.inner;
         let segment_bytes = inner.segments.plan().segment_bytes;
-        let spares_wanted = (PREWRITE_BYTES_AT_START / segment_bytes).clamp(1, 3);
+        let spares_wanted = (limits::PREWRITE_BYTES_AT_START / segment_bytes).clamp(1, 3);
         let total_bytes = spares_wanted * segment_bytes;
         for spares in 1..=spares_wanted {
             prewritten((spares - 1) * segment_bytes, total_bytes);
@@ -241,7 +235,7 @@ impl<G: Ground> Put for Appender<G> {
             batch.overlay.encode(&mut overlay);
         }
         let refusal = || inner.refusal();
-        let fits_block = record_bytes(batch, &overlay) <= payload_bytes_max(limits::BLOCK_BYTES);
+        let fits_block = record_bytes(batch, &overlay) <= payload_bytes_max(inner.block_bytes());
         if !fits_block {
             inner.check_event_sizes(batch, &overlay)?;
         }
@@ -267,6 +261,10 @@ impl<G: Ground> Inner<G> {
             return Some(self.closed());
         }
         state.refusal.clone()
+    }
+
+    fn block_bytes(&self) -> usize {
+        self.ground.bounds().block_bytes
     }
 
     fn closed(&self) -> PutError {
@@ -302,7 +300,7 @@ impl<G: Ground> Inner<G> {
             event_bytes,
             bytes_max,
         };
-        if overlay.len() > limits::BLOCK_BYTES / 2 {
+        if overlay.len() > self.block_bytes() / 2 {
             return Err(too_large(overlay.len()));
         }
         for piece in batch.pieces {
@@ -368,7 +366,7 @@ impl<G: Ground> Inner<G> {
 
     /// Cuts a batch that is larger than a block at event boundaries.
     async fn append_in_parts(&self, batch: &Batch<'_>, overlay: &[u8], commit: &mut Commit) {
-        let room = payload_bytes_max(limits::BLOCK_BYTES) - RECORD_HEADER_BYTES - overlay.len();
+        let room = payload_bytes_max(self.block_bytes()) - RECORD_HEADER_BYTES - overlay.len();
         for piece in batch.pieces {
             let mut cursor = Cursor::new(piece);
             let (mut start, mut count, mut end) = (0, 0, 0);
@@ -448,8 +446,9 @@ impl<G: Ground> Inner<G> {
         let mut filling = state.filling.take()?;
         self.room.notify_waiters();
         let used = filling.used;
+        let bounds = self.ground.bounds();
         let wanted = (used * 2).next_power_of_two();
-        state.buffer_bytes = wanted.clamp(BUFFER_BYTES_MIN, limits::BLOCK_BYTES);
+        state.buffer_bytes = wanted.clamp(bounds.buffer_bytes_min, bounds.block_bytes);
         state.writing_since_ms = filling.since_ms;
         drop(state);
         let padded = block_bytes(used - BLOCK_HEADER_BYTES);
@@ -467,6 +466,9 @@ impl<G: Ground> Inner<G> {
         let payload_bytes = sealed.filling.used - BLOCK_HEADER_BYTES;
         let length = block_bytes(payload_bytes);
         let mut attempts_left = self.segments.plan().directories.len() + 1;
+        if self.ground.lacks(Defence::AckAfterWrite) {
+            std::mem::take(&mut sealed.filling.outcome).resolve(Ok(()));
+        }
         loop {
             if let Err(error) = self.room_in_segment(length).await {
                 self.refuse(sealed, &error);
@@ -516,6 +518,9 @@ impl<G: Ground> Inner<G> {
                 }
                 Err(error) => {
                     attempts_left -= 1;
+                    if self.ground.lacks(Defence::FailedSegmentEnds) && attempts_left > 0 {
+                        continue;
+                    }
                     self.segment_failed(start, &error);
                     if attempts_left == 0 {
                         let path = self.segments.plan().directories[0].clone();
@@ -718,7 +723,7 @@ impl<G: Ground> Inner<G> {
 
     /// Looks whether batches can be stored again.
     async fn probe(&self) {
-        match self.room_in_segment(limits::BLOCK_BYTES).await {
+        match self.room_in_segment(self.block_bytes()).await {
             Ok(()) => {
                 self.state.borrow_mut().refusal = None;
                 tracing::info!("channel {} takes batches again", self.admission.channel);

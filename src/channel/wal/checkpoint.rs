@@ -37,7 +37,7 @@ use futures_lite::future;
 use super::shared::{LogPosition, LogShared};
 use crate::channel::consumer::DeliveredTo;
 use crate::metrics::ChannelCounters;
-use crate::reactor::Ground;
+use crate::reactor::{Defence, Ground};
 
 const MAGIC: [u8; 8] = *b"FLUMENC1";
 const VERSION: u32 = 1;
@@ -276,6 +276,9 @@ impl<G: Ground> CheckpointWriter<G> {
         self.current.generation += 1;
         let turn = usize::from(self.current.generation % 2 == 1);
         let path = self.directory.join(FILE_NAMES[turn]);
+        if self.ground.lacks(Defence::ReleaseAfterCheckpoint) {
+            self.let_go();
+        }
         match self.ground.replace(&path, self.current.encode()).await {
             Ok(()) => self.let_go(),
             Err(error) => {

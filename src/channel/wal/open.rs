@@ -130,6 +130,7 @@ pub async fn open_shard<G: Ground>(
         links.collect(),
         Arc::clone(&plan.usage),
         Arc::clone(&plan.checkpoint_due),
+        ground.bounds().tail_bytes_max,
     ));
     let counters = Arc::new(WalCounters::default());
     let log = ShardLog {

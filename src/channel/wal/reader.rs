@@ -27,7 +27,7 @@ use super::header::{BLOCK_HEADER_BYTES, BlockHeader, SEGMENT_HEADER_BYTES};
 use super::shared::{LogPosition, LogShared, SegmentInfo};
 use crate::channel::block::Block;
 use crate::limits;
-use crate::reactor::{DiskFile, Ground};
+use crate::reactor::{Defence, DiskFile, Ground};
 
 /// Where the segments of a log are found; recovery has a list, the drain the live log.
 pub trait SegmentTable {
@@ -136,12 +136,13 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
     /// A reader whose next block is `position.sequence`. Segment and offset are where it should be;
     /// 0 when only the number is known. A `chain` of 0 is not checked; `event` may lie in the block.
     pub fn new(ground: G, table: T, shard: u32, position: LogPosition) -> Self {
+        let event_is_first = ground.lacks(Defence::CursorInBlock);
         Self {
             ground,
             table,
             shard,
             position,
-            event_is_first: false,
+            event_is_first,
             open: None,
             chunk: Bytes::new(),
             chunk_offset: 0,
@@ -158,7 +159,7 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
     /// Goes to another position.
     pub fn seek(&mut self, position: LogPosition) {
         self.position = position;
-        self.event_is_first = false;
+        self.event_is_first = self.ground.lacks(Defence::CursorInBlock);
     }
 
     /// Whether sectors that the medium refuses (EIO) are passed over as damage.
@@ -182,7 +183,10 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
             let end = successor
                 .as_ref()
                 .map_or(sequence_end, |next| next.first_sequence);
-            let end = end.min(sequence_end);
+            let end = match self.ground.lacks(Defence::LastCopy) {
+                true => sequence_end,
+                false => end.min(sequence_end),
+            };
             if let Some(found) = self.find_block(wanted, end, segment_bytes).await? {
                 return Ok(found);
             }
@@ -227,7 +231,10 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
                 continue;
             }
             let is_wanted = header.sequence == wanted.sequence;
-            let follows = !is_wanted || wanted.chain == 0 || header.chain == wanted.chain;
+            let follows = !is_wanted
+                || wanted.chain == 0
+                || header.chain == wanted.chain
+                || self.ground.lacks(Defence::Chain);
             let starts = !is_wanted || !self.event_is_first || header.first_event == wanted.event;
             if follows
                 && starts
@@ -255,6 +262,12 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
     /// Opens the segment that holds the wanted block, unless it is open. False: there is none.
     async fn enter_segment(&mut self) -> Result<bool, ReadError> {
         let sequence = self.position.sequence;
+        if self.ground.lacks(Defence::LastCopy)
+            && let Some((open, _)) = &self.open
+            && open.id == self.position.segment
+        {
+            return Ok(true);
+        }
         // A log whose oldest segments are gone begins with its first.
         let segment = self
             .table
@@ -317,7 +330,7 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
             return Ok(None);
         }
         let payload = bytes.slice(BLOCK_HEADER_BYTES..payload_end);
-        if crc32c(&payload) != header.payload_crc {
+        if crc32c(&payload) != header.payload_crc && !self.ground.lacks(Defence::PayloadChecksum) {
             return Ok(None);
         }
         Ok(Some(Block {
@@ -339,9 +352,9 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
             return Ok(None);
         };
         let belongs = header.shard == self.shard
-            && header.segment == segment.id
-            && header.epoch == segment.epoch
-            && header.offset == offset
+            && (header.segment == segment.id || self.ground.lacks(Defence::Place))
+            && (header.epoch == segment.epoch || self.ground.lacks(Defence::Epoch))
+            && (header.offset == offset || self.ground.lacks(Defence::Place))
             && u64::from(header.block_bytes) <= segment.bytes - offset;
         Ok(belongs.then_some((header, crc)))
     }
@@ -385,7 +398,8 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
     async fn load(&mut self, offset: u64, needed: usize) -> Result<bool, ReadError> {
         let (segment, file) = self.open.as_ref().expect("a segment is open");
         let (segment, file) = (segment.clone(), Rc::clone(file));
-        let wanted = needed.max(limits::READ_BACK_BYTES);
+        let ahead_bytes = self.ground.bounds().read_back_bytes;
+        let wanted = needed.max(ahead_bytes);
         let read = match self.ahead.take().filter(|ahead| ahead.offset == offset) {
             Some(Ahead {
                 done: Some(result), ..
@@ -400,8 +414,9 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
             }
             other => other,
         };
+        let passes = self.passes_unreadable || self.ground.lacks(Defence::ReadAgain);
         self.chunk = match read {
-            Err(error) if error.is_medium() && self.passes_unreadable => {
+            Err(error) if error.is_medium() && passes => {
                 tracing::error!("{error}: {}; passed over as damage", error.source);
                 self.chunk = Bytes::new();
                 return Ok(false);
@@ -411,8 +426,7 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
         self.chunk_offset = offset;
         let behind = offset + self.chunk.len() as u64;
         if !self.chunk.is_empty() && behind < segment.bytes {
-            let read =
-                async move { read_from(&segment, &*file, behind, limits::READ_BACK_BYTES).await };
+            let read = async move { read_from(&segment, &*file, behind, ahead_bytes).await };
             let mut read: BoxedLocal<_> = Box::pin(read);
             // The first poll submits it.
             let done = future::poll_once(&mut read).await;

@@ -22,8 +22,7 @@ use super::reader::{Found, LogReader, Lost, ReadError, SegmentTable};
 use super::segments::{slot_of, write_header};
 use super::shared::{LogPosition, SegmentInfo};
 use crate::channel::consumer::DeliveredTo;
-use crate::limits;
-use crate::reactor::{DiskFile, Ground};
+use crate::reactor::{Defence, DiskFile, Ground};
 
 /// What recovery found.
 #[derive(Debug)]
@@ -130,7 +129,8 @@ pub async fn recover<G: Ground>(
     census.segments.sort_by_key(|segment| segment.id);
     census.refuse_twins()?;
     let written = checkpoint;
-    let checkpoint = checkpoint.filter(|entry| census.knows(entry));
+    let checkpoint =
+        checkpoint.filter(|entry| census.knows(entry) || ground.lacks(Defence::CheckpointFits));
     for path in census.release(checkpoint, groups) {
         blank(ground, &path).await?;
         census.spares.push(path);
@@ -142,7 +142,7 @@ pub async fn recover<G: Ground>(
     let mut reader = LogReader::new(ground.clone(), table, shard, begin);
     let mut end = begin;
     // One bad sector must not keep the agent from starting: it costs its block.
-    reader.pass_unreadable(true);
+    reader.pass_unreadable(!ground.lacks(Defence::PassUnreadable));
     let (mut lost, mut scanned_bytes) = (Vec::new(), 0);
     while let Found::Block {
         block,
@@ -160,7 +160,7 @@ pub async fn recover<G: Ground>(
         end.sequence = end.sequence.max(last.first_sequence);
         end.event = end.event.max(last.first_event);
     }
-    if let Some(written) = written {
+    if let Some(written) = written.filter(|_| !ground.lacks(Defence::NumbersOnce)) {
         end = census.outnumber(written, checkpoint.is_some(), end, shard);
     }
     census.drop_empty(end);
@@ -429,7 +429,7 @@ async fn look_at<G: Ground>(ground: &G, shard: u32, path: &Path) -> Result<File,
         }
         Err(error) => return Err(io_error("reading the header")(error)),
     };
-    let is_short = bytes < limits::SEGMENT_BYTES_MIN;
+    let is_short = bytes < ground.bounds().segment_bytes_min;
     match SegmentHeader::decode(&header) {
         Ok(header) if header.shard != shard => Ok(File::Damaged(format!(
             "it belongs to shard {}, not to shard {shard}",

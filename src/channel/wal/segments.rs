@@ -18,8 +18,6 @@ use crate::reactor::{DiskFile, Fill, Ground, WriteBuffer};
 
 /// A failed directory is tried again after this time.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// Free segments kept for reuse; more are removed, so that a drained backlog gives its disk back.
-const SPARES_MAX: usize = 4;
 
 /// What decides where segments lie and how large they are.
 #[derive(Debug, Clone)]
@@ -201,7 +199,7 @@ impl<G: Ground> Segments<G> {
             }
         };
         let bytes = file.size().await?;
-        if bytes < limits::SEGMENT_BYTES_MIN {
+        if bytes < self.ground.bounds().segment_bytes_min {
             // A crash cut its creation short, or somebody else made it.
             return Err(io::Error::other(format!(
                 "a segment of {bytes} bytes is too short"
@@ -353,7 +351,7 @@ impl<G: Ground> Segments<G> {
     /// without a checkpoint does not deliver its events once more.
     pub(super) async fn recycle(&self, segment: SegmentInfo) {
         let fits = segment.bytes == self.plan.segment_bytes && !segment.failed;
-        if !fits || self.state.borrow().spares.len() >= SPARES_MAX {
+        if !fits || self.state.borrow().spares.len() >= limits::SPARES_MAX {
             self.discard(&segment.path).await;
             return;
         }
@@ -381,7 +379,7 @@ impl<G: Ground> Segments<G> {
 
     /// Removes spares beyond those worth keeping.
     pub(super) async fn trim_spares(&self) {
-        while self.state.borrow().spares.len() > SPARES_MAX {
+        while self.state.borrow().spares.len() > limits::SPARES_MAX {
             let spare = self.state.borrow_mut().spares.pop();
             if let Some(spare) = spare {
                 self.discard(&spare).await;

@@ -12,7 +12,6 @@ use tokio::sync::Notify;
 
 use crate::channel::block::Block;
 use crate::channel::consumer::DeliveredTo;
-use crate::limits;
 
 /// A position in a shard's log: where the next block goes, or went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -228,14 +227,13 @@ impl LogShared {
             .map(|(group, more)| (group, DeliveredTo::default(), more))
             .collect();
         let end = LogPosition::default();
-        let log = Self::new(shard, end, Vec::new(), cursors, usage, Arc::default());
-        Self {
-            tail_bytes_max: usize::MAX,
-            ..log
-        }
+        let mut log = Self::new(shard, end, Vec::new(), cursors, usage, Arc::default(), 0);
+        log.tail_bytes_max = usize::MAX;
+        log
     }
 
-    /// A log that recovery found to end at `end`, with each group's cursor.
+    /// A log that recovery found to end at `end`, with each group's cursor. All groups together hold
+    /// up to `tail_bytes_max` of blocks in memory.
     #[must_use]
     pub fn new(
         shard: u32,
@@ -244,6 +242,7 @@ impl LogShared {
         cursors: Vec<(String, DeliveredTo, Arc<Notify>)>,
         usage: Arc<Usage>,
         checkpoint_due: Arc<Notify>,
+        tail_bytes_max: usize,
     ) -> Self {
         let released = cursors.iter().map(|(_, cursor, _)| cursor.event).min();
         let released = released.unwrap_or_else(|| {
@@ -257,7 +256,7 @@ impl LogShared {
             .into_iter()
             .map(|(group, start, more)| Arc::new(GroupLink::new(group, start, more)))
             .collect();
-        let tail_bytes_max = limits::TAIL_BYTES_MAX / groups.len().max(1);
+        let tail_bytes_max = tail_bytes_max / groups.len().max(1);
         Self {
             shard,
             groups,

@@ -96,6 +96,7 @@ impl<P: SinkProcessor> SinkRunner<P> {
                 Turn::Idle => self.idle().await,
                 Turn::Wait(duration) => {
                     tokio::select! {
+                        biased;
                         () = sleep(duration) => {}
                         () = stopped(&mut self.stop) => {}
                     }
@@ -126,6 +127,7 @@ impl<P: SinkProcessor> SinkRunner<P> {
                 chain(&failure)
             );
             tokio::select! {
+                biased;
                 () = sleep(START_RETRY) => {}
                 () = stopped(&mut self.stop) => return false,
             }
@@ -199,6 +201,7 @@ impl<P: SinkProcessor> SinkRunner<P> {
                 }
             };
             tokio::select! {
+                biased;
                 // A channel under load commits thousands of small blocks a second. One wake for all that
                 // come within a millisecond leaves the cores to those who send.
                 () = self.consumer.wait() => return sleep(WAKE_COALESCE).await,
