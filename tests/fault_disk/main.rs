@@ -12,6 +12,7 @@ mod support;
 mod bench;
 mod crash_states;
 mod disk;
+mod planted;
 mod random;
 mod recording;
 mod replay;

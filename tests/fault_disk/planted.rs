@@ -1,0 +1,38 @@
+//! Do the lanes see it when a defence is missing? Each test takes one away (`FLUMEN_WITHOUT`, debug
+//! builds) and looks until the lane finds what that does, within a bound.
+
+use crate::bench::{Bench, Sink};
+use crate::disk::FileSystem;
+use crate::random::Random;
+use crate::replay::{Tally, look_at_cuts};
+
+/// Power cuts looked at before a missing defence counts as unseen.
+const STATES_MAX: u32 = 200;
+
+/// Looks at power cuts without this defence until something acknowledged is lost.
+fn seen_by_power_cuts(defence: &str, sink: Sink) {
+    let name = format!("without-{defence}");
+    let Some(mut bench) = Bench::new(&name, FileSystem::Ext4, defence) else {
+        return;
+    };
+    let (mut random, mut tally) = (Random(1), Tally::default());
+    while tally.states < STATES_MAX {
+        let looked = look_at_cuts(&mut bench, sink, 12, &mut random, &mut tally);
+        if let Err(wrong) = looked {
+            println!("without {defence}: found after {} cuts: {wrong}", tally.states);
+            assert!(wrong.contains("acknowledged events lost"), "{wrong}");
+            return;
+        }
+    }
+    panic!("without {defence}, {STATES_MAX} power cuts lost nothing: this lane would not see it");
+}
+
+#[test]
+fn a_write_without_its_flush_is_seen() {
+    seen_by_power_cuts("flush", Sink::Missing);
+}
+
+#[test]
+fn an_answer_before_the_write_is_seen() {
+    seen_by_power_cuts("ack-after-write", Sink::Missing);
+}
