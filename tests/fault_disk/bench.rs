@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::disk::{FileSystem, Image, Place};
 use crate::support::clock::pause;
-use crate::support::conf::{avro_to_file_channel, file_roll_sink};
+use crate::support::conf::{file_roll_sink, prefixed};
 use crate::support::event::{Identity, TestEvent};
 use crate::support::{
     Compression, Deadline, FlumenProcess, RpcClient, Status, file_roll, free_port,
@@ -14,7 +14,7 @@ use crate::support::{
 /// From start to ready, and from an event sent to an event delivered.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The smallest segment there is: the log rolls often, and a start writes little in advance.
-const SEGMENT_BYTES: &str = "4194304";
+pub const SEGMENT_BYTES: u64 = 4 << 20;
 
 /// What drains the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,56 +25,113 @@ pub enum Sink {
     Files,
 }
 
-/// The collector, its disk, its ports and folders.
+/// Where the checkpoint lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckpointOn {
+    /// The first data disk.
+    DataDisk,
+    /// A disk of its own, the last of the bench's.
+    OwnDisk,
+    /// A file system in memory of so many bytes.
+    Memory(u64),
+}
+
+/// What a bench is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout<'a> {
+    /// Appears in folder names.
+    pub name: &'a str,
+    /// A file system for each data disk.
+    pub data: &'a [FileSystem],
+    /// Where the checkpoint lies.
+    pub checkpoint: CheckpointOn,
+    /// Bytes of the sink's own file system, in memory; none: the sink writes to a real disk.
+    pub output_bytes: Option<u64>,
+    /// Defences that flumen goes without.
+    pub without: &'a str,
+}
+
+/// The collector, its disks, its ports and folders.
 #[derive(Debug)]
 pub struct Bench {
     // Dropped first: nothing may run in the mounts when they go.
     with_sink: FlumenProcess,
     without_sink: FlumenProcess,
     runs: Sink,
-    /// The disk under the log and the checkpoint.
-    pub place: Place,
+    /// The disks: those of the data directories, then the checkpoint's own.
+    pub places: Vec<Place>,
     port: u16,
     output: PathBuf,
+    /// Where the checkpoint is, as flumen sees it.
+    pub checkpoint: PathBuf,
     empty: Image,
     starts: u32,
 }
 
 impl Bench {
-    /// A fresh disk; nothing is started. None where there is no fault disk.
+    /// Log and checkpoint on one fresh disk; nothing is started. None where there is no fault disk.
     pub fn new(name: &str, file_system: FileSystem, without: &str) -> Option<Self> {
-        let place = Place::new(name, file_system)?;
-        let empty = place.disk().take_log().base;
-        let port = free_port();
-        let prepare = |sink: Sink| {
-            let log = place.mount_point();
-            let sinks = if sink == Sink::Files { "k" } else { "" };
-            let conf = avro_to_file_channel("a", port, &log, sinks);
-            let conf = conf.replace("16777216", SEGMENT_BYTES);
+        Self::with(Layout {
+            name,
+            data: &[file_system],
+            checkpoint: CheckpointOn::DataDisk,
+            output_bytes: None,
+            without,
+        })
+    }
+
+    /// Fresh disks as laid out; nothing is started. None where there is no fault disk.
+    pub fn with(layout: Layout<'_>) -> Option<Self> {
+        let first = Place::new(layout.name, layout.data[0])?;
+        let mut places = vec![first];
+        for file_system in &layout.data[1..] {
+            places.push(places[0].beside(*file_system));
+        }
+        let checkpoint = match layout.checkpoint {
+            CheckpointOn::DataDisk => places[0].mount_point().join("checkpoint"),
+            CheckpointOn::OwnDisk => {
+                places.push(places[0].beside(FileSystem::Ext4));
+                places[places.len() - 1].mount_point().join("checkpoint")
+            }
+            CheckpointOn::Memory(bytes) => places[0].memory("checkpoint", bytes).0,
+        };
+        let folder = |place: &Place| format!("{}/data", place.mount_point().display());
+        let data: Vec<String> = places[..layout.data.len()].iter().map(folder).collect();
+        let (port, wrapper) = (free_port(), places[0].wrapper());
+        let prepare = |sinks: &str| {
+            let conf = conf(port, &data.join(","), &checkpoint, sinks);
             let one = [("flumen.shards", "1"), ("flumen.drainThreads", "1")];
             let mut collector = FlumenProcess::prepare(&conf, "a", &one, &[]);
-            collector.surround(&place.wrapper(), &[("FLUMEN_WITHOUT", without)]);
-            let output = collector.folder().join("out");
-            std::fs::create_dir_all(&output).expect("scratch is writable");
-            let conf = conf + &file_roll_sink("a", &output);
-            if sink == Sink::Files {
-                collector.configure(&conf);
-            }
-            (collector, output)
+            collector.surround(&wrapper, &[("FLUMEN_WITHOUT", layout.without)]);
+            (conf, collector)
         };
-        let (with_sink, output) = prepare(Sink::Files);
-        let (without_sink, _) = prepare(Sink::Missing);
-        place.disk().watch_output(Some(output.clone()));
+        let (conf, with_sink) = prepare("k");
+        let (inside, output) = match layout.output_bytes {
+            Some(bytes) => places[0].memory("output", bytes),
+            None => {
+                let folder = with_sink.folder().join("out");
+                std::fs::create_dir_all(&folder).expect("scratch is writable");
+                (folder.clone(), folder)
+            }
+        };
+        with_sink.configure(&(conf + &file_roll_sink("a", &inside)));
+        places[0].disk().watch_output(Some(output.clone()));
         Some(Self {
             with_sink,
-            without_sink,
+            without_sink: prepare("").1,
             runs: Sink::Files,
-            place,
+            empty: places[0].disk().take_log().base,
+            places,
             port,
             output,
-            empty,
+            checkpoint,
             starts: 0,
         })
+    }
+
+    /// The first disk.
+    pub fn place(&self) -> &Place {
+        &self.places[0]
     }
 
     /// Where clients connect to.
@@ -110,7 +167,7 @@ impl Bench {
     /// Mounts `image`, clears the output and starts flumen over it; why it is not ready, if it is not.
     pub fn start_over(&mut self, image: Image, sink: Sink) -> Result<(), String> {
         self.collector().kill_if_started();
-        self.place.exchange(image);
+        self.places[0].exchange(image);
         self.start(sink)
     }
 
@@ -164,6 +221,27 @@ impl Bench {
         }
         Ok(identity)
     }
+}
+
+fn conf(port: u16, data: &str, checkpoint: &Path, sinks: &str) -> String {
+    let text = format!(
+        "sources = r\n\
+         channels = c\n\
+         sinks = {sinks}\n\
+         sources.r.type = avro\n\
+         sources.r.bind = 127.0.0.1\n\
+         sources.r.port = {port}\n\
+         sources.r.channels = c\n\
+         channels.c.type = file\n\
+         channels.c.checkpointDir = {}\n\
+         channels.c.dataDirs = {data}\n\
+         channels.c.capacity = 1000000\n\
+         channels.c.transactionCapacity = 10000\n\
+         channels.c.maxFileSize = {SEGMENT_BYTES}\n\
+         channels.c.minimumRequiredSpace = 1048576\n",
+        checkpoint.display()
+    );
+    prefixed("a", &text)
 }
 
 fn contains(text: &[u8], line: &[u8]) -> bool {

@@ -10,8 +10,10 @@
 mod support;
 
 mod bench;
+mod caller;
 mod crash_states;
 mod disk;
+mod errors;
 mod planted;
 mod random;
 mod recording;

@@ -51,12 +51,24 @@ pub struct Recording {
 }
 
 /// A power cut: when, and what survived it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Cut {
     /// So many requests were complete.
     pub position: usize,
     /// Of those that no flush covered.
     pub choice: Choice,
+}
+
+impl std::fmt::Debug for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let marks = |bits: &[bool]| -> String {
+            bits.iter().map(|bit| if *bit { '1' } else { '0' }).collect()
+        };
+        let kept = marks(&self.choice.kept);
+        write!(f, "request {}, of the unflushed [{kept}]", self.position)?;
+        let torn = self.choice.torn.as_deref();
+        torn.map_or(Ok(()), |torn| write!(f, ", the last torn [{}]", marks(torn)))
+    }
 }
 
 impl Recording {
@@ -68,7 +80,7 @@ impl Recording {
         plan.body_bytes = random.pick(&[100, 1_000, 4_000]);
         plan.rest = Duration::from_millis(random.pick(&[0, 0, 3]));
         plan.watch = Some(Watch(Arc::new({
-            let (disk, acknowledged) = (bench.place.disk().clone(), Arc::clone(&acknowledged));
+            let (disk, acknowledged) = (bench.place().disk().clone(), Arc::clone(&acknowledged));
             move |connection, first, last| {
                 let durable = disk.durable_position();
                 let prefix = "load".to_owned();
@@ -88,7 +100,7 @@ impl Recording {
         }
         let mut oracle = Oracle::new();
         load.stop(&mut oracle);
-        let log = bench.place.disk().take_log();
+        let log = bench.place().disk().take_log();
         let output = bench.output();
         bench.collector().kill();
         let acknowledged = std::mem::take(&mut *acknowledged.lock().expect("senders ended"));

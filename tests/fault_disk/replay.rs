@@ -23,8 +23,8 @@ pub fn replay(
     let image = recording.log.image_at(&from, cut.position, &cut.choice);
     bench.start_over(image, Sink::Files)?;
     let probe = bench.serves(DRAIN_LIMIT)?;
-    let durable = bench.place.disk().durable_position();
-    let log = bench.place.disk().take_log();
+    let durable = bench.place().disk().durable_position();
+    let log = bench.place().disk().take_log();
     let output = bench.output();
     bench.collector().kill();
 

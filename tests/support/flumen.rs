@@ -83,7 +83,7 @@ impl FlumenProcess {
     }
 
     /// From its next start on: this properties text.
-    pub fn configure(&mut self, conf: &str) {
+    pub fn configure(&self, conf: &str) {
         std::fs::write(&self.conf, conf).expect("scratch is writable");
     }
 

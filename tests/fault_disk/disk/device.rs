@@ -4,7 +4,7 @@
 //! wait outside of it.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -16,7 +16,7 @@ use super::rules::{Effect, Operation, Part, Rule};
 /// A handle on the disk. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Disk {
-    state: Arc<Mutex<State>>,
+    shared: Arc<(Mutex<State>, Condvar)>,
 }
 
 #[derive(Debug)]
@@ -29,6 +29,8 @@ struct State {
     /// Where the sink puts its files; looked at with each entry.
     output: Option<PathBuf>,
     hits: u64,
+    /// How often it was healed. A request that waits goes on when this changes.
+    healed: u64,
 }
 
 /// One request of the kernel.
@@ -73,14 +75,15 @@ impl Disk {
             rules: Vec::new(),
             output: None,
             hits: 0,
+            healed: 0,
         };
         Self {
-            state: Arc::new(Mutex::new(state)),
+            shared: Arc::new((Mutex::new(state), Condvar::new())),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Size in bytes.
@@ -101,14 +104,7 @@ impl Disk {
         self.state().output = output;
     }
 
-    /// Forgets what was logged so far; what the disk holds is the beginning.
-    pub fn begin_log(&self) {
-        let mut state = self.state();
-        state.log = Log::new(state.image.clone());
-        state.durable = 0;
-    }
-
-    /// The log since it was begun, and how it goes on is not told.
+    /// The log so far. What the disk holds is the beginning of the next.
     pub fn take_log(&self) -> Log {
         let mut state = self.state();
         let next = Log::new(state.image.clone());
@@ -132,9 +128,23 @@ impl Disk {
         self.state().rules.insert(0, rule);
     }
 
-    /// No rule holds any more.
+    /// No rule holds any more, and requests that wait go on.
     pub fn heal(&self) {
-        self.state().rules.clear();
+        let mut state = self.state();
+        state.rules.clear();
+        state.healed += 1;
+        self.shared.1.notify_all();
+    }
+
+    /// Waits as long as a delayed request does.
+    pub fn wait(&self, delay: Duration) {
+        let state = self.state();
+        let before = state.healed;
+        let waited = self
+            .shared
+            .1
+            .wait_timeout_while(state, delay, |state| state.healed == before);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Requests that a rule has hit.

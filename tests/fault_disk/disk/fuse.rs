@@ -68,7 +68,7 @@ fn answer(connection: &Arc<File>, disk: &Disk, message: &[u8]) {
     }
     let (connection, disk) = (Arc::clone(connection), disk.clone());
     std::thread::spawn(move || {
-        pause(delay);
+        disk.wait(delay);
         reply(
             &connection,
             unique,

@@ -9,14 +9,15 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use super::device::Disk;
 use super::fuse;
 use super::image::Image;
-use crate::support::Scratch;
+use crate::support::clock::pause;
 use crate::support::process::Process;
+use crate::support::{Deadline, Scratch};
 
 /// What is made on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,15 +87,22 @@ impl FileSystem {
     }
 }
 
+/// A mount namespace and a scratch folder that its mounts lie in.
+#[derive(Debug)]
+struct Room {
+    // Dropped first: the mounts go with it.
+    holder: Process,
+    scratch: Scratch,
+}
+
 /// A disk with a file system, plugged in and mounted.
 #[derive(Debug)]
 pub struct Place {
-    // Dropped first: the mounts go with it.
-    holder: Process,
+    room: Arc<Room>,
+    folder: PathBuf,
     disk: Disk,
     file_system: FileSystem,
     mounted: bool,
-    scratch: Scratch,
 }
 
 impl Place {
@@ -102,15 +110,16 @@ impl Place {
     /// said that this is known; a panic where nobody said so, and always in continuous integration.
     #[track_caller]
     pub fn new(name: &str, file_system: FileSystem) -> Option<Self> {
-        match Self::try_new(name, file_system) {
+        let made = Room::enter(name).and_then(|room| Self::in_room(room, file_system));
+        match made {
             Ok(place) => Some(place),
             Err(reason) => {
                 let known = std::env::var("FLUMEN_WITHOUT_FAULT_DISK").is_ok_and(|set| set == "1");
                 let in_ci = std::env::var("CI").is_ok_and(|set| set == "true");
                 assert!(
                     known && !in_ci,
-                    "no fault disk on this machine: {reason}. It needs root, /dev/fuse, loop devices, mount \
-                     namespaces, ext4, XFS and their tools. FLUMEN_WITHOUT_FAULT_DISK=1 goes on \
+                    "no fault disk on this machine: {reason}. It needs root, /dev/fuse, loop devices, \
+                     mount namespaces, ext4, XFS and their tools. FLUMEN_WITHOUT_FAULT_DISK=1 goes on \
                      without these tests, but not where CI=true"
                 );
                 eprintln!("NOT TESTED, no fault disk on this machine: {reason}");
@@ -119,36 +128,29 @@ impl Place {
         }
     }
 
-    fn try_new(name: &str, file_system: FileSystem) -> Result<Self, String> {
-        static SWEEP: Once = Once::new();
-        SWEEP.call_once(sweep);
-        let scratch = Scratch::new(&format!("disk-{name}"));
-        let disk = Disk::new(file_system.image(&scratch)?);
+    /// One more disk, seen by the same processes.
+    #[track_caller]
+    pub fn beside(&self, file_system: FileSystem) -> Self {
+        Self::in_room(Arc::clone(&self.room), file_system).expect("there is one already")
+    }
+
+    fn in_room(room: Arc<Room>, file_system: FileSystem) -> Result<Self, String> {
+        let disk = Disk::new(file_system.image(&room.scratch)?);
         let connection = File::options()
             .read(true)
             .write(true)
             .open("/dev/fuse")
             .map_err(|error| format!("/dev/fuse: {error}"))?;
-        scratch.file("device", "");
-        scratch.folder("mount");
-        let hold = "unshare --mount --propagation private sh -c 'echo held; exec sleep infinity'";
-        let arguments = ["-c".to_owned(), format!("exec {hold}")];
-        let mut holder = Process::start("holder", scratch.path(), "sh", &arguments, false);
-        for _ in 0..500 {
-            if holder.log().contains("held") || !holder.running() {
-                break;
-            }
-            crate::support::clock::pause(Duration::from_millis(10));
-        }
-        if !holder.log().contains("held") {
-            return Err(format!("unshare: {}", holder.log().trim()));
-        }
+        let number = Arc::strong_count(&room);
+        let folder = room.scratch.folder(&format!("disk-{number}"));
+        std::fs::write(folder.join("device"), "").expect("scratch is writable");
+        std::fs::create_dir_all(folder.join("mount")).expect("scratch is writable");
         let mut place = Self {
-            holder,
+            room,
+            folder,
             disk,
             file_system,
             mounted: false,
-            scratch,
         };
         place.plug_in(connection)?;
         place.try_attach()?;
@@ -169,12 +171,12 @@ impl Place {
     }
 
     fn device(&self) -> PathBuf {
-        self.scratch.path().join("device")
+        self.folder.join("device")
     }
 
     /// What a command has to begin with to see the mounts.
     pub fn wrapper(&self) -> Vec<String> {
-        let namespace = format!("--mount=/proc/{}/ns/mnt", self.holder.pid());
+        let namespace = format!("--mount=/proc/{}/ns/mnt", self.room.holder.pid());
         vec!["nsenter".to_owned(), namespace, "--".to_owned()]
     }
 
@@ -185,9 +187,20 @@ impl Place {
         command
     }
 
-    /// Runs a shell script where the mounts can be seen; its output, or what it complained about.
+    /// Runs a shell script where the mounts can be seen; what it complained about, if it failed.
     pub fn script(&self, text: &str) -> Result<(), String> {
         run(self.inside("sh").args(["-c", text]))
+    }
+
+    /// A file system in memory, of so many bytes. Returns where the processes inside see it, and where
+    /// this process does.
+    pub fn memory(&self, name: &str, bytes: u64) -> (PathBuf, PathBuf) {
+        let folder = self.room.scratch.folder(name);
+        let mount = format!("mount -i -t tmpfs -o size={bytes} tmpfs {}", folder.display());
+        self.script(&mount).expect("tmpfs is everywhere");
+        let root = format!("/proc/{}/root", self.room.holder.pid());
+        let outside = format!("{root}{}", folder.display()).into();
+        (folder, outside)
     }
 
     /// The disk.
@@ -197,7 +210,7 @@ impl Place {
 
     /// Where it is mounted. Nothing but what runs inside can see what is there.
     pub fn mount_point(&self) -> PathBuf {
-        self.scratch.path().join("mount")
+        self.folder.join("mount")
     }
 
     /// Attaches a loop device and mounts what the disk holds.
@@ -241,6 +254,33 @@ impl Place {
         self.disk.heal();
         self.disk.insert(image);
         self.attach();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // What waits in the disk would hold up the end of the mount.
+        self.disk.heal();
+    }
+}
+
+impl Room {
+    /// A new one, held by a child that sleeps.
+    fn enter(name: &str) -> Result<Arc<Self>, String> {
+        static SWEEP: Once = Once::new();
+        SWEEP.call_once(sweep);
+        let scratch = Scratch::new(&format!("disk-{name}"));
+        let hold = "exec unshare --mount --propagation private sh -c 'echo held; exec sleep infinity'";
+        let arguments = ["-c".to_owned(), hold.to_owned()];
+        let mut holder = Process::start("holder", scratch.path(), "sh", &arguments, false);
+        let deadline = Deadline::after(Duration::from_secs(10));
+        while !holder.log().contains("held") {
+            if !holder.running() || deadline.passed() {
+                return Err(format!("unshare: {}", holder.log().trim()));
+            }
+            pause(Duration::from_millis(5));
+        }
+        Ok(Arc::new(Self { holder, scratch }))
     }
 }
 
