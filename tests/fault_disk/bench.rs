@@ -62,6 +62,7 @@ pub struct Bench {
     pub places: Vec<Place>,
     port: u16,
     output: PathBuf,
+    output_inside: PathBuf,
     /// Where the checkpoint is, as flumen sees it.
     pub checkpoint: PathBuf,
     empty: Image,
@@ -124,6 +125,7 @@ impl Bench {
             places,
             port,
             output,
+            output_inside: inside,
             checkpoint,
             starts: 0,
         })
@@ -152,16 +154,21 @@ impl Bench {
         }
     }
 
-    /// What the sink has put out since it was last cleared.
+    /// What the sink has put out since it was last cleared. A line that a file ends in the middle of
+    /// was not put out: the sink begins a new file after an error.
     pub fn output(&self) -> Vec<u8> {
-        let files = file_roll::files(&self.output);
-        let read = |path: &PathBuf| std::fs::read(path).expect("the sink's file can be read");
-        files.iter().flat_map(read).collect()
+        let mut output: Vec<u8> = Vec::new();
+        for file in file_roll::files(&self.output) {
+            let whole = output.iter().rposition(|&byte| byte == b'\n');
+            output.truncate(whole.map_or(0, |at| at + 1));
+            output.extend(std::fs::read(file).expect("the sink's file can be read"));
+        }
+        output
     }
 
-    /// The sink's folder.
-    pub fn output_folder(&self) -> &Path {
-        &self.output
+    /// The sink's folder, as flumen sees it.
+    pub fn output_inside(&self) -> &Path {
+        &self.output_inside
     }
 
     /// Mounts `image`, clears the output and starts flumen over it; why it is not ready, if it is not.
@@ -236,6 +243,7 @@ fn conf(port: u16, data: &str, checkpoint: &Path, sinks: &str) -> String {
          channels.c.checkpointDir = {}\n\
          channels.c.dataDirs = {data}\n\
          channels.c.capacity = 1000000\n\
+         channels.c.keep-alive = 1\n\
          channels.c.transactionCapacity = 10000\n\
          channels.c.maxFileSize = {SEGMENT_BYTES}\n\
          channels.c.minimumRequiredSpace = 1048576\n",

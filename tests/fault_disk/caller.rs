@@ -17,7 +17,7 @@ const BATCH: u64 = 10;
 /// One call.
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt {
-    /// When it was answered, since the caller began.
+    /// When it was answered, on its clock.
     pub at: Duration,
     /// How long that took.
     pub took: Duration,
@@ -47,13 +47,13 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Begins. `name` is the prefix of its events.
-    pub fn start(name: &str, port: u16, body_bytes: usize) -> Self {
-        let clock = Deadline::after(Duration::MAX);
+    /// Begins. `name` is the prefix of its events; it notes the time on `clock`.
+    pub fn start(name: &str, clock: Deadline, port: u16, body_bytes: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let attempts = Arc::new(Mutex::new(Vec::new()));
         let thread = std::thread::spawn({
-            let (name, stop, attempts) = (name.to_owned(), Arc::clone(&stop), Arc::clone(&attempts));
+            let (name, stop, attempts) =
+                (name.to_owned(), Arc::clone(&stop), Arc::clone(&attempts));
             move || {
                 let (mut client, mut batches) = (None, 0);
                 while !stop.load(Ordering::Relaxed) {
@@ -83,10 +83,6 @@ impl Caller {
         }
     }
 
-    /// Time since it began.
-    pub fn now(&self) -> Duration {
-        self.clock.elapsed()
-    }
 
     /// Calls answered since `since`.
     pub fn since(&self, since: Duration) -> Vec<Attempt> {
@@ -98,7 +94,7 @@ impl Caller {
     /// Waits until `count` more calls ended like this; panics after `limit`.
     #[track_caller]
     pub fn wait_for(&self, outcome: Outcome, count: usize, limit: Duration) {
-        let (began, deadline) = (self.now(), Deadline::after(limit));
+        let (began, deadline) = (self.clock.elapsed(), Deadline::after(limit));
         loop {
             let calls = self.since(began);
             let met = calls.iter().filter(|call| call.outcome == outcome).count();

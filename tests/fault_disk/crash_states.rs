@@ -3,10 +3,16 @@
 //! `FLUMEN_FAULT_DISK_STATES` (default 48, over both file systems) and `FLUMEN_FAULT_DISK_SEED` set how
 //! many and which. The seed fixes the choices, not what the kernel does in which order.
 
+use std::time::Duration;
+
 use crate::bench::{Bench, Sink};
 use crate::disk::FileSystem;
 use crate::random::{Random, environment};
-use crate::replay::{Tally, look_at_cuts};
+use crate::recording::{Recording, show, verdict};
+use crate::replay::{Tally, look_at_cuts, replay};
+use crate::support::Oracle;
+use crate::support::clock::pause;
+use crate::support::load::{Load, LoadPlan};
 
 /// Cuts of one recording.
 const STATES_PER_RECORDING: u32 = 12;
@@ -44,4 +50,55 @@ fn nothing_acknowledged_is_lost_by_power_cuts_on_ext4() {
 #[test]
 fn nothing_acknowledged_is_lost_by_power_cuts_on_xfs() {
     survives_power_cuts(FileSystem::Xfs);
+}
+
+/// Delivers a backlog, rests for a second, cuts the power: the checkpoint of the last delivery is
+/// durable by then, so nothing is delivered again. Returns how many events were.
+pub fn delivered_again_after_a_rest(file_system: FileSystem, without: &str) -> Option<u64> {
+    let mut bench = Bench::new("rest", file_system, without)?;
+    let recording = Recording::make(&mut bench, Sink::Missing, &mut Random(7)).expect("a start");
+    let end = recording.last_moment();
+    let rest = Duration::from_secs(1);
+    let (_, drained) = replay(&mut bench, &recording, &end, rest).expect("a power cut");
+    let (findings, _) =
+        replay(&mut bench, &drained, &drained.last_moment(), Duration::ZERO).expect("a power cut");
+    Some(findings.duplicates)
+}
+
+#[test]
+fn what_was_delivered_a_second_ago_is_not_delivered_again() {
+    for file_system in FileSystem::ALL {
+        let again = delivered_again_after_a_rest(file_system, "");
+        assert_eq!(again.unwrap_or(0), 0, "{}", file_system.name());
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_xfs_shuts_down() {
+    let rounds = environment("FLUMEN_FAULT_DISK_SHUTDOWNS", 3);
+    let Some(mut bench) = Bench::new("shutdown", FileSystem::Xfs, "") else {
+        return;
+    };
+    for round in 0..rounds {
+        bench.start_over(bench.empty(), Sink::Missing).expect("a start");
+        let mut oracle = Oracle::new();
+        let load = Load::start(LoadPlan::new("load", bench.port(), 3, 10));
+        pause(Duration::from_millis(300 + 200 * (round % 10)));
+        let mount = bench.place().mount_point();
+        let shutdown = format!("xfs_io -x -c shutdown {}", mount.display());
+        bench.place().script(&shutdown).expect("xfsprogs are here");
+        pause(Duration::from_millis(200));
+        assert!(load.stop(&mut oracle) > 0, "batches are refused then");
+        assert!(bench.collector().process().running(), "it stays alive");
+        bench.collector().kill();
+        bench.places[0].detach();
+        bench.places[0].attach();
+        bench.start(Sink::Files).expect("a start");
+        let probe = bench.serves(Duration::from_secs(60)).expect("it serves");
+        oracle.acknowledged(&probe.prefix, 0, 0, 0);
+        show(&mut oracle, &bench.output());
+        let findings = oracle.findings();
+        assert_eq!(verdict(&findings), None, "round {round}");
+        println!("shutdown {round}: {} acknowledged", findings.acknowledged);
+    }
 }

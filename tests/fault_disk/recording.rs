@@ -62,12 +62,16 @@ pub struct Cut {
 impl std::fmt::Debug for Cut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let marks = |bits: &[bool]| -> String {
-            bits.iter().map(|bit| if *bit { '1' } else { '0' }).collect()
+            bits.iter()
+                .map(|bit| if *bit { '1' } else { '0' })
+                .collect()
         };
         let kept = marks(&self.choice.kept);
         write!(f, "request {}, of the unflushed [{kept}]", self.position)?;
         let torn = self.choice.torn.as_deref();
-        torn.map_or(Ok(()), |torn| write!(f, ", the last torn [{}]", marks(torn)))
+        torn.map_or(Ok(()), |torn| {
+            write!(f, ", the last torn [{}]", marks(torn))
+        })
     }
 }
 
@@ -100,6 +104,10 @@ impl Recording {
         }
         let mut oracle = Oracle::new();
         load.stop(&mut oracle);
+        if sink == Sink::Files && random.coin() {
+            // Let what was delivered get into the checkpoint.
+            pause(Duration::from_millis(300));
+        }
         let log = bench.place().disk().take_log();
         let output = bench.output();
         bench.collector().kill();
@@ -148,6 +156,16 @@ impl Recording {
         Cut {
             position,
             choice: Choice { kept, torn },
+        }
+    }
+
+    /// A power cut when all had been done that was recorded, which leaves only what was flushed.
+    pub fn last_moment(&self) -> Cut {
+        let position = self.log.entries.len();
+        let kept = vec![false; self.log.pending_at(position).len()];
+        Cut {
+            position,
+            choice: Choice { kept, torn: None },
         }
     }
 

@@ -6,24 +6,27 @@ use crate::bench::{Bench, Sink};
 use crate::disk::log::Durable;
 use crate::random::Random;
 use crate::recording::{Acknowledged, Cut, Recording, show, verdict};
+use crate::support::clock::pause;
 use crate::support::oracle::Findings;
 
 /// How long a backlog of a few thousand events may take.
 const DRAIN_LIMIT: Duration = Duration::from_secs(60);
 
 /// Starts flumen over the image that `cut` left of `recording`, and compares what comes out with
-/// what was acknowledged. Returns the findings and the recording of this run, for a cut in it; or
-/// what is wrong.
+/// what was acknowledged. Returns the findings and the recording of this run and of a rest after it,
+/// for a cut in it; or what is wrong.
 pub fn replay(
     bench: &mut Bench,
     recording: &Recording,
     cut: &Cut,
+    rest: Duration,
 ) -> Result<(Findings, Recording), String> {
     let from = Durable::beginning(&recording.log);
     let image = recording.log.image_at(&from, cut.position, &cut.choice);
     bench.start_over(image, Sink::Files)?;
     let probe = bench.serves(DRAIN_LIMIT)?;
     let durable = bench.place().disk().durable_position();
+    pause(rest);
     let log = bench.place().disk().take_log();
     let output = bench.output();
     bench.collector().kill();
@@ -94,12 +97,12 @@ pub fn look_at_cuts(
         let cut = recording.cut(random);
         let tell = |what: &str, wrong: String| format!("{what} {cut:?} ({sink:?}): {wrong}");
         let (findings, next) =
-            replay(bench, &recording, &cut).map_err(|wrong| tell("at", wrong))?;
+            replay(bench, &recording, &cut, Duration::ZERO).map_err(|wrong| tell("at", wrong))?;
         done += 1;
         tally.count(&findings);
         if done < count && random.below(4) == 0 {
             let again = next.cut(random);
-            let (findings, _) = replay(bench, &next, &again)
+            let (findings, _) = replay(bench, &next, &again, Duration::ZERO)
                 .map_err(|wrong| tell(&format!("at {again:?} of the recovery"), wrong))?;
             done += 1;
             tally.second += 1;

@@ -12,6 +12,7 @@ mod feed;
 mod header;
 mod lock;
 mod open;
+mod patience;
 mod reader;
 mod recovery;
 mod segments;

@@ -40,6 +40,14 @@ impl FileSystem {
         }
     }
 
+    /// How it is mounted. Each disk begins as a copy of one image, which XFS would take for one disk.
+    fn options(self) -> &'static str {
+        match self {
+            Self::Ext4 => "rw",
+            Self::Xfs => "nouuid",
+        }
+    }
+
     /// The smallest disk that leaves room for a log. XFS refuses less than 300 MiB.
     fn bytes(self) -> u64 {
         match self {
@@ -196,7 +204,10 @@ impl Place {
     /// this process does.
     pub fn memory(&self, name: &str, bytes: u64) -> (PathBuf, PathBuf) {
         let folder = self.room.scratch.folder(name);
-        let mount = format!("mount -i -t tmpfs -o size={bytes} tmpfs {}", folder.display());
+        let mount = format!(
+            "mount -i -t tmpfs -o size={bytes} tmpfs {}",
+            folder.display()
+        );
         self.script(&mount).expect("tmpfs is everywhere");
         let root = format!("/proc/{}/root", self.room.holder.pid());
         let outside = format!("{root}{}", folder.display()).into();
@@ -225,13 +236,13 @@ impl Place {
         assert!(!self.mounted, "one mount at a time");
         let (device, mount_point) = (self.device(), self.mount_point());
         let (device, mount_point) = (device.display(), mount_point.display());
-        let kind = self.file_system.name();
+        let (kind, options) = (self.file_system.name(), self.file_system.options());
         self.script(&format!(
             "set -e\n\
              loop=$(losetup --find --show --direct-io=on --sector-size 4096 {device})\n\
              trap 'losetup -d $loop' EXIT\n\
              test $(cat /sys/block/${{loop#/dev/}}/loop/dio) = 1 || {{ echo no direct I/O >&2; exit 1; }}\n\
-             mount -i -t {kind} $loop {mount_point}\n"
+             mount -i -t {kind} -o {options} $loop {mount_point}\n"
         ))?;
         self.mounted = true;
         Ok(())
@@ -270,7 +281,8 @@ impl Room {
         static SWEEP: Once = Once::new();
         SWEEP.call_once(sweep);
         let scratch = Scratch::new(&format!("disk-{name}"));
-        let hold = "exec unshare --mount --propagation private sh -c 'echo held; exec sleep infinity'";
+        let hold =
+            "exec unshare --mount --propagation private sh -c 'echo held; exec sleep infinity'";
         let arguments = ["-c".to_owned(), hold.to_owned()];
         let mut holder = Process::start("holder", scratch.path(), "sh", &arguments, false);
         let deadline = Deadline::after(Duration::from_secs(10));
