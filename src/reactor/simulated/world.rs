@@ -128,7 +128,9 @@ impl SimulatedWorld {
     pub(super) fn may_fail_read(&self, in_a_row: u32) -> bool {
         let errors = self.inner.read_errors.get();
         let fails = errors < in_a_row && self.dice().chance(self.faults().read_error);
-        self.inner.read_errors.set(if fails { errors + 1 } else { 0 });
+        self.inner
+            .read_errors
+            .set(if fails { errors + 1 } else { 0 });
         fails
     }
 
