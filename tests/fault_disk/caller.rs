@@ -83,7 +83,6 @@ impl Caller {
         }
     }
 
-
     /// Calls answered since `since`.
     pub fn since(&self, since: Duration) -> Vec<Attempt> {
         let attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);

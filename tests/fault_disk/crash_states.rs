@@ -80,7 +80,9 @@ fn nothing_acknowledged_is_lost_when_xfs_shuts_down() {
         return;
     };
     for round in 0..rounds {
-        bench.start_over(bench.empty(), Sink::Missing).expect("a start");
+        bench
+            .start_over(bench.empty(), Sink::Missing)
+            .expect("a start");
         let mut oracle = Oracle::new();
         let load = Load::start(LoadPlan::new("load", bench.port(), 3, 10));
         pause(Duration::from_millis(300 + 200 * (round % 10)));

@@ -56,7 +56,12 @@ fn a_torn_block_that_is_taken_for_whole_is_seen() {
 fn a_rename_without_its_flush_is_seen() {
     for file_system in FileSystem::ALL {
         let again = delivered_again_after_a_rest(file_system, "directory-flush");
-        assert_ne!(again, Some(0), "{}: nothing was delivered again", file_system.name());
+        assert_ne!(
+            again,
+            Some(0),
+            "{}: nothing was delivered again",
+            file_system.name()
+        );
     }
 }
 

@@ -112,11 +112,6 @@ impl Disk {
         std::mem::replace(&mut state.log, next)
     }
 
-    /// Where the log stands.
-    pub fn position(&self) -> usize {
-        self.state().log.entries.len()
-    }
-
     /// The position behind the last flush: what came before it is durable. Whoever is told OK now was
     /// told on the strength of nothing later.
     pub fn durable_position(&self) -> usize {

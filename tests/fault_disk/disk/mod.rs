@@ -19,8 +19,7 @@ pub mod log;
 pub mod place;
 pub mod rules;
 
-pub use device::Disk;
 pub use image::Image;
-pub use log::{Content, Log};
+pub use log::Log;
 pub use place::{FileSystem, Place};
 pub use rules::{Effect, Operation, Part, Rule};
