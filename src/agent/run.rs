@@ -9,7 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use tokio::sync::{Notify, watch};
 
@@ -162,6 +162,13 @@ impl Agent {
         let signals = Signals::new([SIGTERM, SIGINT]).map_err(|source| StartError::System {
             what: "installing signal handlers",
             source,
+        })?;
+        // A limit on file sizes is an error of the write that meets it, not the end of the process.
+        signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(|source| {
+            StartError::System {
+                what: "installing signal handlers",
+                source,
+            }
         })?;
         let topology = Topology::choose(&options.properties).map_err(StartError::Property)?;
         let health = Health::new();

@@ -10,7 +10,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use glommio::{LocalExecutorBuilder, Placement as CorePlacement};
+use glommio::{LocalExecutorBuilder, Placement as CorePlacement, PoolPlacement};
 use tokio::sync::{mpsc as tasks, watch};
 
 use super::put::ChannelPut;
@@ -92,6 +92,18 @@ pub(super) struct ShardJob {
     pub(super) board: Arc<ProgressBoard>,
 }
 
+impl ShardJob {
+    /// Threads for directory work: a disk that hangs may hold two, for the segment that is opened
+    /// and the spare that is written, and the others must not wait for it.
+    fn blocking_threads(&self) -> usize {
+        let disks = self.channels.iter().map(|channel| match channel {
+            ChannelJob::Memory { .. } => 0,
+            ChannelJob::File { plan, .. } => plan.file.data_dirs.len(),
+        });
+        1 + 2 * disks.sum::<usize>()
+    }
+}
+
 /// Starts the thread.
 pub(super) fn spawn(job: ShardJob) -> std::io::Result<JoinHandle<()>> {
     let name = format!("shard-{}", job.index);
@@ -131,6 +143,7 @@ fn on_glommio(job: ShardJob, name: &str) -> std::io::Result<()> {
     let executor = LocalExecutorBuilder::new(placement)
         .name(name)
         .io_memory(RING_MEMORY_BYTES)
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(job.blocking_threads()))
         .make()?;
     executor.run(async move { run(ShardWorld::new(), job).await });
     Ok(())

@@ -20,6 +20,8 @@ pub struct FlumenProcess {
     name: String,
     conf: PathBuf,
     properties: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
+    wrapper: Vec<String>,
     monitoring_port: u16,
     admin_port: u16,
     starts: u32,
@@ -64,10 +66,25 @@ impl FlumenProcess {
             name: name.to_owned(),
             conf: conf_path,
             properties: properties.iter().map(own).collect(),
+            environment: Vec::new(),
+            wrapper: Vec::new(),
             monitoring_port: free_port(),
             admin_port: free_port(),
             starts: 0,
         }
+    }
+
+    /// From its next start on: `wrapper` before its command line, and these environment variables.
+    /// The wrapper has to become flumen by `exec`, so that signals reach it.
+    pub fn surround(&mut self, wrapper: &[String], environment: &[(&str, &str)]) {
+        let own = |&(key, value): &(&str, &str)| (key.to_owned(), value.to_owned());
+        self.wrapper = wrapper.to_vec();
+        self.environment = environment.iter().map(own).collect();
+    }
+
+    /// From its next start on: this properties text.
+    pub fn configure(&self, conf: &str) {
+        std::fs::write(&self.conf, conf).expect("scratch is writable");
     }
 
     /// Its folder, gone with it.
@@ -114,6 +131,13 @@ impl FlumenProcess {
     /// SIGKILL; gone when this returns.
     pub fn kill(&mut self) {
         self.process().kill();
+    }
+
+    /// The same, also when it was never started.
+    pub fn kill_if_started(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.kill();
+        }
     }
 
     /// SIGTERM; the exit status.
@@ -163,13 +187,20 @@ impl FlumenProcess {
                 .map(|(key, value)| format!("-D{key}={value}")),
         );
         let log = format!("{}-{}", self.name, self.starts);
-        let program = env!("CARGO_BIN_EXE_flumen");
-        self.process = Some(Process::start(
+        let mut command = self.wrapper.clone();
+        command.push(env!("CARGO_BIN_EXE_flumen").to_owned());
+        command.extend(arguments);
+        let environment = self.environment.iter();
+        let environment: Vec<_> = environment
+            .map(|(key, value)| (key.as_str(), value.clone()))
+            .collect();
+        self.process = Some(Process::start_with(
             &log,
             self.scratch.path(),
-            program,
-            &arguments,
+            &command[0],
+            &command[1..],
             false,
+            &environment,
         ));
     }
 }
