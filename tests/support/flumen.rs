@@ -12,6 +12,13 @@ use super::scratch::Scratch;
 /// From start to ready: segments are written once before the first event.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
+/// The program under test. `FLUMEN_TESTS_PROGRAM` puts another build in its place: a release build, or one
+/// that stays while the tests are built again.
+pub fn program() -> String {
+    std::env::var("FLUMEN_TESTS_PROGRAM")
+        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_flumen").to_owned())
+}
+
 /// One flumen agent. Killed on drop; can be killed and started again over the same folders.
 #[derive(Debug)]
 pub struct FlumenProcess {
@@ -20,6 +27,7 @@ pub struct FlumenProcess {
     name: String,
     conf: PathBuf,
     properties: Vec<(String, String)>,
+    environment: Vec<(&'static str, String)>,
     monitoring_port: u16,
     admin_port: u16,
     starts: u32,
@@ -64,10 +72,17 @@ impl FlumenProcess {
             name: name.to_owned(),
             conf: conf_path,
             properties: properties.iter().map(own).collect(),
+            environment: Vec::new(),
             monitoring_port: free_port(),
             admin_port: free_port(),
             starts: 0,
         }
+    }
+
+    /// An environment variable of its next starts.
+    pub fn set_environment(&mut self, name: &'static str, value: &str) {
+        self.environment.retain(|(known, _)| *known != name);
+        self.environment.push((name, value.to_owned()));
     }
 
     /// Its folder, gone with it.
@@ -114,6 +129,11 @@ impl FlumenProcess {
     /// SIGKILL; gone when this returns.
     pub fn kill(&mut self) {
         self.process().kill();
+    }
+
+    /// SIGTERM, and returns at once.
+    pub fn begin_stop(&mut self) {
+        self.process().begin_terminate();
     }
 
     /// SIGTERM; the exit status.
@@ -163,13 +183,13 @@ impl FlumenProcess {
                 .map(|(key, value)| format!("-D{key}={value}")),
         );
         let log = format!("{}-{}", self.name, self.starts);
-        let program = env!("CARGO_BIN_EXE_flumen");
-        self.process = Some(Process::start(
+        self.process = Some(Process::start_with(
             &log,
             self.scratch.path(),
-            program,
+            &program(),
             &arguments,
             false,
+            &self.environment,
         ));
     }
 }
