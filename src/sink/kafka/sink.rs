@@ -28,6 +28,7 @@ use super::topic::TopicName;
 use crate::channel::{Consumer, Slice, Transaction};
 use crate::config::KafkaSinkConfig;
 use crate::metrics::SinkCounters;
+use crate::reactor::Defence;
 use crate::sink::{Sink, SinkError, Status};
 
 /// One call of `process` takes transactions for this long, then sees the last ones through and
@@ -135,7 +136,10 @@ impl KafkaSink {
                     bytes,
                     taken: Instant::now(),
                 });
-                let last = on_their_way.back().expect("pushed above");
+                let last = on_their_way.back_mut().expect("pushed above");
+                if Defence::DeliveryReport.removed() {
+                    last.transaction.pass();
+                }
                 let sent = send_all(client, &mut self.writer, &last.transaction, slot).await;
                 client.wake();
                 sent.map_err(|error| failed(self.explain(error)))?;
