@@ -80,8 +80,8 @@ impl Targets {
                 State::Starting
             }
             State::Down(rounds) => State::Down(rounds - 1),
-            State::Starting if self.kafka.ready() => State::Up,
-            state => state,
+            State::Starting if !self.kafka.ready() => State::Starting,
+            State::Up | State::Starting => State::Up,
         };
         self.hdfs_away = match self.hdfs_away {
             State::Down(0) => {
@@ -89,8 +89,8 @@ impl Targets {
                 State::Starting
             }
             State::Down(rounds) => State::Down(rounds - 1),
-            State::Starting if self.hdfs.listens() => State::Up,
-            state => state,
+            State::Starting if !self.hdfs.listens() => State::Starting,
+            State::Up | State::Starting => State::Up,
         };
     }
 

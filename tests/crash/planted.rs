@@ -1,8 +1,10 @@
 //! The lanes fail when the collector lacks a defence: the same rounds as theirs, one defence removed
 //! (`FLUMEN_WITHOUT`), and the oracle has to find events that are lost, altered or invented.
 //!
-//! Here are the defences that a killed process can miss. A kill keeps what the kernel has, so those
-//! against a power cut, a bad disk or a torn sector are planted in the lanes that make these.
+//! Here are the defences that a killed process misses. A kill keeps what the kernel has, and a block that was
+//! begun is written whole: 100 kills each without `epoch`, `place`, `chain`, `last-copy`, `checkpoint-fits`,
+//! `numbers-once`, `payload-checksum` and `release-after-checkpoint` showed nothing (what is released too
+//! early was delivered to every group). They are planted where power is cut and disks lie.
 //!
 //! | without                 | what a kill then shows                                                  |
 //! |-------------------------|-------------------------------------------------------------------------|
@@ -34,7 +36,8 @@ fn under_load_finds(defence: &str) {
     let mut site = under_load::Site::start_without(defence);
     let mut tally = Tally::default();
     while tally.collector() < KILLS_MAX {
-        let findings = site.load_and_look(KILLS_PER_LOOK, &mut random, &mut tally);
+        let look = site.load_and_look(KILLS_PER_LOOK, &mut random, &mut tally);
+        let findings = look.findings;
         if findings.is_broken() {
             let lost = findings.lost.len();
             println!("without {defence}: {lost} lost after {tally}");

@@ -23,14 +23,24 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
     let clock = Deadline::after(Duration::MAX);
     while tally.collector() < wanted {
         let count = KILLS_PER_LOOK.min(wanted - tally.collector());
-        let findings = site.load_and_look(count, &mut random, &mut tally);
-        findings.assert_nothing_lost("file_roll");
-        findings.assert_in_order("file_roll");
+        let look = site.load_and_look(count, &mut random, &mut tally);
+        look.findings.assert_nothing_lost("file_roll");
+        look.findings.assert_in_order("file_roll");
+        assert_duplicates_bounded(&look.findings, count, look.in_flight, look.served);
     }
     println!(
         "under load: {tally}; {:.0} s",
         clock.elapsed().as_secs_f64()
     );
+}
+
+/// What came of one load.
+pub struct Look {
+    pub findings: Findings,
+    /// Events that might wait for an answer at once.
+    pub in_flight: u64,
+    /// How long the collector served.
+    pub served: Duration,
 }
 
 /// A collector that is killed, and its folders.
@@ -71,12 +81,7 @@ impl Site {
     }
 
     /// `count` kills under one load, then rest and a look.
-    pub fn load_and_look(
-        &mut self,
-        count: u32,
-        random: &mut Random,
-        tally: &mut Tally,
-    ) -> Findings {
+    pub fn load_and_look(&mut self, count: u32, random: &mut Random, tally: &mut Tally) -> Look {
         self.loads += 1;
         let batch = random.pick(&[1, 20, 20, 100]);
         let mut plan = LoadPlan::new(
@@ -120,9 +125,11 @@ impl Site {
             findings.torn,
             elapsed.as_secs_f64() / f64::from(count)
         );
-        let in_flight = u64::from(CONNECTIONS) * batch;
-        assert_duplicates_bounded(&findings, count, in_flight, served);
-        findings
+        Look {
+            findings,
+            in_flight: u64::from(CONNECTIONS) * batch,
+            served,
+        }
     }
 
     /// Lets everything come to rest and gives what the sink has.
