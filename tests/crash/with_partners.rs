@@ -13,7 +13,7 @@ const KILLS_PER_LOOK: u32 = 80;
 /// Kills before a look while which the targets come back: their JVMs take their time to start.
 const QUIET_KILLS: u32 = 8;
 /// From the end of a load until everything is delivered: a broker and an HDFS come back first.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(150);
 
 #[test]
 fn nothing_acknowledged_is_lost_at_any_sink_when_anything_is_killed() {
