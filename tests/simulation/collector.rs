@@ -1,5 +1,6 @@
 //! The collector of a simulated box, wired as `agent` wires the real one, in one thread.
 
+use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -169,6 +170,23 @@ impl Collector {
             let end = log.shared.durable_event();
             log.shared.groups.iter().all(|group| group.event() >= end)
         })
+    }
+
+    /// How far each group has come in each log, for whoever wonders.
+    pub fn progress(&self) -> String {
+        let mut text = String::new();
+        for log in &self.logs {
+            let (shard, end) = (log.shared.shard, log.shared.durable_event());
+            let sequence = log.shared.durable_sequence();
+            let groups = log.shared.groups.iter();
+            let events: Vec<u64> = groups.map(|group| group.event()).collect();
+            write!(
+                text,
+                "shard {shard}: {events:?} of {end} events, {sequence} blocks; "
+            )
+            .expect("a string takes all");
+        }
+        text
     }
 
     /// Sources, then sinks, then the last checkpoint, as the agent stops.

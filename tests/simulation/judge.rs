@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use flumen::channel::Block;
-use flumen::channel::wal::{BLOCK_HEADER_BYTES, BlockHeader};
+use flumen::channel::wal::{BLOCK_HEADER_BYTES, BlockHeader, SegmentHeader};
 use flumen::limits::ALIGN_BYTES;
 use flumen::reactor::simulated::Damage;
 
@@ -66,12 +66,19 @@ impl Judge {
         self.groups.borrow_mut()[group].arrived(body);
     }
 
-    /// Whether every group has every acknowledged event, but for those that were taken.
+    /// The medium takes blocks that it had reported durable.
     pub fn damaged(&self, damage: &Damage<'_>) {
         let is_header = damage.range.start < ALIGN_BYTES;
+        let segment = SegmentHeader::decode(damage.before).ok();
+        let epoch = segment.map(|segment| segment.epoch);
         let mut offset = ALIGN_BYTES;
         while offset + ALIGN_BYTES <= damage.before.len() {
-            let Ok((header, _)) = BlockHeader::decode(&damage.before[offset..]) else {
+            // What landed here by mistake or is left of an earlier use is none of this segment's.
+            let header = BlockHeader::decode(&damage.before[offset..]).ok();
+            let header = header.filter(|(header, _)| {
+                header.offset == offset as u64 && epoch.is_none_or(|epoch| header.epoch == epoch)
+            });
+            let Some((header, _)) = header else {
                 offset += ALIGN_BYTES;
                 continue;
             };

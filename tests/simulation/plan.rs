@@ -80,15 +80,16 @@ impl Plan {
         let dice = Dice::new(seed ^ 0x5f6c_756d_656e);
         let block_bytes = 16 << 10;
         let segment_bytes = dice.between(8, 24) * 4 * KIB;
-        let tight = dice.chance(250);
         // A box that rots as well as one that fails honestly: the second must lose nothing at all.
         let rots = dice.chance(250);
+        // Files that are set aside keep their room, so a rotting disk is a large one.
+        let tight = !rots && dice.chance(300);
         let shards = dice.between(1, 2);
         let data_dirs = dice.index(2) + 1;
         let life_count = dice.between(2, 5);
         let lives = (0..life_count).map(|number| Life::of(&dice, rots, shards, number));
         let lives: Vec<Life> = lives.collect();
-        let clients = (0..dice.between(1, 3)).map(|_| ClientPlan::of(&dice));
+        let clients = (0..dice.between(1, 3)).map(|_| ClientPlan::of(&dice, segment_bytes));
         let clients: Vec<ClientPlan> = clients.collect();
         let groups = (0..dice.between(1, 2)).map(|_| dice.index(2) + 1);
         Self {
@@ -150,15 +151,20 @@ impl SinkPlan {
 }
 
 impl ClientPlan {
-    fn of(dice: &Dice) -> Self {
+    fn of(dice: &Dice, segment_bytes: u64) -> Self {
+        let body_bytes_max = match dice.chance(100) {
+            // More than a block: such an event has one of its own.
+            true => 20_000,
+            false => dice.between(40, 2_000),
+        };
         Self {
             batches: dice.between(4, 30),
-            events_max: dice.between(1, 16),
-            body_bytes_max: match dice.chance(100) {
-                // More than a block: such an event has one of its own.
-                true => 20_000,
-                false => dice.between(40, 2_000),
-            },
+            // A batch larger than the log could never be stored whole.
+            events_max: dice
+                .between(1, 16)
+                .min(segment_bytes / 2 / body_bytes_max)
+                .max(1),
+            body_bytes_max,
             pipeline: match dice.chance(300) {
                 true => dice.index(4) + 2,
                 false => 1,
@@ -189,11 +195,11 @@ impl Life {
             cut: rate(100),
             clock_jump: rate(20),
         };
-        let vandal = || match dice.below(5) {
+        let vandal = || match dice.below(7) {
             0 => Vandal::DeletesOne,
-            1 => Vandal::DeletesBoth,
-            2 => Vandal::RestoresOld,
-            3 => Vandal::Truncates,
+            1 | 2 => Vandal::DeletesBoth,
+            3 | 4 => Vandal::RestoresOld,
+            5 => Vandal::Truncates,
             _ => Vandal::FlipsBit,
         };
         let may_shrink = number > 0 && dice.chance(100);
@@ -214,7 +220,7 @@ impl Life {
             } else {
                 0
             },
-            vandal: dice.chance(150).then(vandal),
+            vandal: dice.chance(250).then(vandal),
         }
     }
 }

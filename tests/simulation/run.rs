@@ -121,11 +121,13 @@ impl Run {
             ..self.plan.lives[0]
         };
         let box_on = LocalSet::new();
+        let progress = std::cell::RefCell::new(String::new());
         let rested = box_on.run_until(async {
             let (world, judge) = (&self.world, &self.judge);
             let collector = Collector::start(world, &self.plan, &last, judge, true).await;
             let collector = collector.map_err(|error| format!("does not start: {error}"))?;
             while self.busy.get() > 0 || !collector.is_drained() {
+                *progress.borrow_mut() = collector.progress();
                 sleep(Duration::from_millis(20)).await;
             }
             collector.stop().await;
@@ -134,9 +136,10 @@ impl Run {
         let rested = timeout(PATIENCE, rested).await;
         rested.unwrap_or_else(|_| {
             Err(format!(
-                "not at rest after {} s: {} clients wait",
+                "not at rest after {} s: {} clients wait; {}",
                 PATIENCE.as_secs(),
-                self.busy.get()
+                self.busy.get(),
+                progress.borrow()
             ))
         })
     }

@@ -39,6 +39,10 @@ fn every_seed_keeps_the_promise() {
         count => count,
     };
     let threads = environment("FLUMEN_SIM_THREADS", 2);
+    if std::env::var("FLUMEN_SIM_LOG").is_ok() {
+        let log = tracing_subscriber::fmt().without_time().with_ansi(false);
+        log.with_max_level(tracing::Level::DEBUG).init();
+    }
     let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
     let stop = AtomicBool::new(false);
     let broken: Mutex<Vec<(u64, String)>> = Mutex::default();

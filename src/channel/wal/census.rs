@@ -7,9 +7,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::header::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::reader::is_medium;
 use super::segment_list::SegmentList;
 use super::segments::slot_of;
 use super::shared::SegmentInfo;
+use crate::limits;
 use crate::reactor::{DiskFile, Ground};
 
 /// A file or folder of a log that the system refuses.
@@ -170,14 +172,20 @@ impl SegmentFile {
             .await
             .map_err(FileError::when("asking for the size", path))?;
         let length = usize::try_from(SEGMENT_HEADER_BYTES).expect("one sector");
-        let (header, content) = match file.read(0, length).await {
+        let mut read = file.read(0, length).await;
+        for _ in 1..limits::READ_ATTEMPTS_MAX {
+            if !read.as_ref().is_err_and(is_medium) {
+                break;
+            }
+            ground.sleep(limits::READ_AGAIN_AFTER).await;
+            read = file.read(0, length).await;
+        }
+        let (header, content) = match read {
             Ok(read) => {
                 let is_short = bytes < ground.bounds().segment_bytes_min;
                 judge(shard, path, bytes, is_short, &read)
             }
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
-                (None, Content::Unreadable(error))
-            }
+            Err(error) if is_medium(&error) => (None, Content::Unreadable(error)),
             Err(error) => return Err(FileError::when("reading the header", path)(error)),
         };
         Ok(Self {

@@ -202,11 +202,11 @@ async fn settle<G: Ground>(
                     .await
                     .map_err(FileError::when("removing", path))?;
             }
-            Content::Unreadable(error) => tracing::error!(
-                "segment {}: its header cannot be read: {error}. What it holds is not delivered; the \
-                 file is left as it is. Look at the disk",
-                path.display()
-            ),
+            // Left where it is it would come back one day, under numbers that were given again.
+            Content::Unreadable(error) => {
+                let reason = format!("it cannot be read: {error}; look at the disk");
+                quarantine(ground, path, &reason, census).await;
+            }
             Content::Foreign { shard: owner } => {
                 let reason = format!("it belongs to shard {owner}, not to shard {shard}");
                 quarantine(ground, path, &reason, census).await;
@@ -253,9 +253,15 @@ impl Log {
                 written.end.segment
             );
         }
+        let mut sequence = end.sequence.max(written.end.sequence);
+        let event = end.event.max(written.end.event);
+        if event > end.event {
+            // Events that no block holds would wait for ever: a gap of events is a gap of blocks.
+            sequence = sequence.max(end.sequence + 1);
+        }
         LogPosition {
-            sequence: end.sequence.max(written.end.sequence),
-            event: end.event.max(written.end.event),
+            sequence,
+            event,
             ..end
         }
     }
