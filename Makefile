@@ -16,7 +16,7 @@ export PATH := $(CACHE)/bin:$(HOME)/.cargo/bin:$(PATH)
 
 PORT ?= 4141
 DIRECTORY ?= flumen-quickstart
-ROUNDS ?= 200
+ROUNDS ?= 160
 # Seeds of `make simulate`; 0 is: until stopped. Without FIRST each call begins somewhere else.
 SEEDS ?= 0
 FIRST ?= $(shell date +%s)000000
@@ -38,7 +38,7 @@ help:
 	@echo 'make format lint unit config tidy      seconds to minutes, no partner'
 	@echo 'make conformance sinks kafka hdfs end-to-end      real Flume clients, brokers and clusters'
 	@echo 'make simulate              boxes that fail on purpose, until stopped'
-	@echo 'make crash ROUNDS=1000     kill -9 under load'
+	@echo 'make crash ROUNDS=1000     kill -9 of collector, broker and HDFS under load'
 	@echo 'make licences              advisories, licences and sources of all crates'
 	@echo 'make bench                 flumen beside a real Flume: the table of the README'
 	@echo 'make bench-parts           the parts of the path of a batch'
@@ -114,7 +114,7 @@ end-to-end: deps-test
 	$(CARGO_TEST) --test end_to_end -- --test-threads=$(THREADS)
 
 crash: deps-test
-	FLUMEN_CRASH_ROUNDS=$(ROUNDS) $(CARGO_TEST) --test crash -- --nocapture
+	FLUMEN_CRASH_ROUNDS=$(ROUNDS) $(CARGO_TEST) --test crash -- --nocapture --test-threads=1
 
 # Advisories are a repository on GitHub; a machine that cannot reach it checks the rest and says so.
 licences: deny-tool

@@ -19,8 +19,10 @@ mod sample;
 mod sampler;
 mod shard;
 mod sinks;
+mod stop_signals;
 mod topology;
 
 pub use preflight::{PreflightError, preflight};
 pub use quickstart::quickstart;
 pub use run::run;
+pub use stop_signals::StopSignals;

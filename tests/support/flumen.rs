@@ -12,6 +12,13 @@ use super::scratch::Scratch;
 /// From start to ready: segments are written once before the first event.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
+/// The program under test. `FLUMEN_TESTS_PROGRAM` puts another build in its place: a release build, or one
+/// that stays while the tests are built again.
+pub fn program() -> String {
+    std::env::var("FLUMEN_TESTS_PROGRAM")
+        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_flumen").to_owned())
+}
+
 /// One flumen agent. Killed on drop; can be killed and started again over the same folders.
 #[derive(Debug)]
 pub struct FlumenProcess {
@@ -87,6 +94,12 @@ impl FlumenProcess {
         std::fs::write(&self.conf, conf).expect("scratch is writable");
     }
 
+    /// An environment variable of its next starts.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| *known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Its folder, gone with it.
     pub fn folder(&self) -> &Path {
         self.scratch.path()
@@ -140,6 +153,11 @@ impl FlumenProcess {
         }
     }
 
+    /// SIGTERM, and returns at once.
+    pub fn begin_stop(&mut self) {
+        self.process().begin_terminate();
+    }
+
     /// SIGTERM; the exit status.
     pub fn stop(&mut self) -> ExitStatus {
         self.process().terminate(Duration::from_secs(60))
@@ -188,7 +206,7 @@ impl FlumenProcess {
         );
         let log = format!("{}-{}", self.name, self.starts);
         let mut command = self.wrapper.clone();
-        command.push(env!("CARGO_BIN_EXE_flumen").to_owned());
+        command.push(program());
         command.extend(arguments);
         let environment = self.environment.iter();
         let environment: Vec<_> = environment

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::clock::pause;
-use super::event::{Identity, TestEvent};
+use super::event::{Identity, TestEvent, checksum_of};
 use super::oracle::Oracle;
 use super::rpc::{Compression, RpcClient, Status};
 
@@ -74,10 +74,11 @@ pub struct Load {
 }
 
 /// What one sender was told.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default)]
 struct Told {
     acknowledged: u64,
-    sent: u64,
+    /// Of the content of each event that went out.
+    checksums: Vec<u32>,
     refusals: u64,
 }
 
@@ -117,9 +118,7 @@ impl Load {
         let mut refusals = 0;
         for (connection, sender) in (0u32..).zip(self.senders) {
             let told = sender.join().expect("a sender does not panic");
-            if told.sent > 0 {
-                oracle.sent(&self.plan.prefix, connection, 0, told.sent - 1);
-            }
+            oracle.sent_with(&self.plan.prefix, connection, 0, &told.checksums);
             if told.acknowledged > 0 {
                 oracle.acknowledged(&self.plan.prefix, connection, 0, told.acknowledged - 1);
             }
@@ -130,17 +129,17 @@ impl Load {
 }
 
 fn send_all(plan: &LoadPlan, connection: u32, stop: &AtomicBool, acknowledged: &AtomicU64) -> Told {
-    let mut told = Told {
-        acknowledged: 0,
-        sent: 0,
-        refusals: 0,
-    };
+    let mut told = Told::default();
     let mut client = None;
     let mut batches = 0;
     while batches < plan.batches && !stop.load(Ordering::Relaxed) {
         let first = batches * plan.batch;
         let events = batch(plan, connection, first);
-        told.sent = told.sent.max(first + plan.batch);
+        told.checksums
+            .truncate(usize::try_from(first).expect("an index"));
+        let checksums = events.iter().map(|event| checksum_of(&event.body));
+        told.checksums
+            .extend(checksums.map(|checksum| checksum.expect("one of ours")));
         match attempt(&mut client, plan, &events) {
             Some(Status::Ok) => {
                 told.acknowledged = first + plan.batch;
