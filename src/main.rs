@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Quickstart { port, directory } => {
             until_stopped(|signals| flumen::agent::quickstart(port, &directory, signals))
         }
+        Command::Wal(command) => flumen::maintenance::run(&command),
         Command::Version => version(),
     }
 }

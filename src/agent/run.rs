@@ -9,6 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use signal_hook::consts::SIGXFSZ;
 use tokio::sync::{Notify, watch};
 
 use super::drain::{self, CheckpointJob, DrainJob, GroupJob, LogJob};
@@ -166,6 +167,13 @@ impl Agent {
     ) -> Result<Self, StartError> {
         let config = options.agent.clone();
         let clock = Clock::new();
+        // A limit on file sizes is an error of the write that meets it, not the end of the process.
+        signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(|source| {
+            StartError::System {
+                what: "installing signal handlers",
+                source,
+            }
+        })?;
         let topology = Topology::choose(&options.properties).map_err(StartError::Property)?;
         let health = Health::new();
         health.enter(Phase::Preflight);
@@ -224,6 +232,7 @@ impl Agent {
             let job = ShardJob {
                 index,
                 core: *core,
+                runtime: topology.runtime,
                 channels: channels
                     .iter()
                     .map(|parts| parts.job(index, shard_count, shards_known))

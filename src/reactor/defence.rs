@@ -33,8 +33,6 @@ pub enum Defence {
     ReleaseBehindCursors,
     /// A checkpoint counts only if the log it speaks of is the one on disk.
     CheckpointFits,
-    /// No number that a checkpoint has seen is given again.
-    NumbersOnce,
     /// A read that failed is tried again, not taken for damage.
     ReadAgain,
     /// A cursor may lie inside a block.
@@ -53,7 +51,7 @@ pub enum Defence {
 
 impl Defence {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 18] = [
         Self::AckAfterWrite,
         Self::Flush,
         Self::DirectoryFlush,
@@ -65,7 +63,6 @@ impl Defence {
         Self::LastCopy,
         Self::ReleaseBehindCursors,
         Self::CheckpointFits,
-        Self::NumbersOnce,
         Self::ReadAgain,
         Self::CursorInBlock,
         Self::PassUnreadable,
@@ -90,7 +87,6 @@ impl Defence {
             Self::LastCopy => "last-copy",
             Self::ReleaseBehindCursors => "release-behind-cursors",
             Self::CheckpointFits => "checkpoint-fits",
-            Self::NumbersOnce => "numbers-once",
             Self::ReadAgain => "read-again",
             Self::CursorInBlock => "cursor-in-block",
             Self::PassUnreadable => "pass-unreadable",

@@ -2,9 +2,8 @@
 //! (`FLUMEN_WITHOUT`), and the oracle has to find events that are lost, altered or invented.
 //!
 //! Here are the defences that a killed process misses. A kill keeps what the kernel has, and a block that was
-//! begun is written whole: 100 kills each without `epoch`, `place`, `chain`, `last-copy`, `checkpoint-fits`,
-//! `numbers-once`, `payload-checksum` and `release-after-checkpoint` showed nothing (what is released too
-//! early was delivered to every group). They are planted where power is cut and disks lie.
+//! begun is written whole: 100 kills each without `epoch`, `place`, `chain`, `last-copy`, `checkpoint-fits`
+//! and `payload-checksum` showed nothing. They are planted where power is cut and disks lie.
 //!
 //! | without                 | what a kill then shows                                                  |
 //! |-------------------------|-------------------------------------------------------------------------|

@@ -92,7 +92,7 @@ impl Site {
             drop(std::fs::remove_dir_all(self.wal.join(folder)));
         }
         self.clear();
-        self.collector.set_environment("FLUMEN_WITHOUT", without);
+        self.collector.surround(&[], &[("FLUMEN_WITHOUT", without)]);
         self.collector.launch();
     }
 

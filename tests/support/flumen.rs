@@ -27,7 +27,8 @@ pub struct FlumenProcess {
     name: String,
     conf: PathBuf,
     properties: Vec<(String, String)>,
-    environment: Vec<(&'static str, String)>,
+    environment: Vec<(String, String)>,
+    wrapper: Vec<String>,
     monitoring_port: u16,
     admin_port: u16,
     starts: u32,
@@ -73,16 +74,24 @@ impl FlumenProcess {
             conf: conf_path,
             properties: properties.iter().map(own).collect(),
             environment: Vec::new(),
+            wrapper: Vec::new(),
             monitoring_port: free_port(),
             admin_port: free_port(),
             starts: 0,
         }
     }
 
-    /// An environment variable of its next starts.
-    pub fn set_environment(&mut self, name: &'static str, value: &str) {
-        self.environment.retain(|(known, _)| *known != name);
-        self.environment.push((name, value.to_owned()));
+    /// From its next start on: `wrapper` before its command line, and these environment variables.
+    /// The wrapper has to become flumen by `exec`, so that signals reach it.
+    pub fn surround(&mut self, wrapper: &[String], environment: &[(&str, &str)]) {
+        let own = |&(key, value): &(&str, &str)| (key.to_owned(), value.to_owned());
+        self.wrapper = wrapper.to_vec();
+        self.environment = environment.iter().map(own).collect();
+    }
+
+    /// From its next start on: this properties text.
+    pub fn configure(&self, conf: &str) {
+        std::fs::write(&self.conf, conf).expect("scratch is writable");
     }
 
     /// Its folder, gone with it.
@@ -136,6 +145,13 @@ impl FlumenProcess {
         self.process().begin_terminate();
     }
 
+    /// The same, also when it was never started.
+    pub fn kill_if_started(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.kill();
+        }
+    }
+
     /// SIGTERM; the exit status.
     pub fn stop(&mut self) -> ExitStatus {
         self.process().terminate(Duration::from_secs(60))
@@ -183,13 +199,20 @@ impl FlumenProcess {
                 .map(|(key, value)| format!("-D{key}={value}")),
         );
         let log = format!("{}-{}", self.name, self.starts);
+        let mut command = self.wrapper.clone();
+        command.push(program());
+        command.extend(arguments);
+        let environment = self.environment.iter();
+        let environment: Vec<_> = environment
+            .map(|(key, value)| (key.as_str(), value.clone()))
+            .collect();
         self.process = Some(Process::start_with(
             &log,
             self.scratch.path(),
-            &program(),
-            &arguments,
+            &command[0],
+            &command[1..],
             false,
-            &self.environment,
+            &environment,
         ));
     }
 }

@@ -3,6 +3,7 @@
 //! A sender repeats a batch until it is acknowledged or the load is stopped, reconnecting as a Flume
 //! sink does, so what it was told is exactly what an agent would know.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -32,6 +33,18 @@ pub struct LoadPlan {
     pub batches: u64,
     /// Rest between batches.
     pub rest: Duration,
+    /// Told of each OK.
+    pub watch: Option<Watch>,
+}
+
+/// Called with connection, first and last event of a batch as soon as its OK was received.
+#[derive(Clone)]
+pub struct Watch(pub Arc<dyn Fn(u32, u64, u64) + Send + Sync>);
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
 }
 
 impl LoadPlan {
@@ -46,6 +59,7 @@ impl LoadPlan {
             compression: Compression::None,
             batches: u64::MAX,
             rest: Duration::ZERO,
+            watch: None,
         }
     }
 }
@@ -129,6 +143,9 @@ fn send_all(plan: &LoadPlan, connection: u32, stop: &AtomicBool, acknowledged: &
         match attempt(&mut client, plan, &events) {
             Some(Status::Ok) => {
                 told.acknowledged = first + plan.batch;
+                if let Some(Watch(told_ok)) = &plan.watch {
+                    told_ok(connection, first, first + plan.batch - 1);
+                }
                 acknowledged.fetch_add(plan.batch, Ordering::Relaxed);
                 batches += 1;
                 pause(plan.rest);

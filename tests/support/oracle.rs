@@ -109,6 +109,13 @@ impl Oracle {
         fate.copied().unwrap_or_default()
     }
 
+    /// The highest event of a connection that went out; 0 if none did.
+    pub fn last_sent(&self, prefix: &str, connection: u32) -> u64 {
+        let stream = self.streams.get(&(prefix.to_owned(), connection));
+        let last = stream.and_then(|stream| stream.fates.iter().rposition(|fate| fate.sent));
+        last.unwrap_or(0) as u64
+    }
+
     /// Events answered OK so far.
     pub fn acknowledged_count(&self) -> usize {
         let all = self.ledger.values().flatten();
