@@ -111,8 +111,8 @@ impl Oracle {
 
     /// The highest event of a connection that went out; 0 if none did.
     pub fn last_sent(&self, prefix: &str, connection: u32) -> u64 {
-        let stream = self.streams.get(&(prefix.to_owned(), connection));
-        let last = stream.and_then(|stream| stream.fates.iter().rposition(|fate| fate.sent));
+        let fates = self.ledger.get(&(prefix.to_owned(), connection));
+        let last = fates.and_then(|fates| fates.iter().rposition(|fate| fate.sent));
         last.unwrap_or(0) as u64
     }
 
