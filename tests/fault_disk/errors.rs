@@ -333,3 +333,53 @@ fn a_disk_fills_and_drains_and_fills_again() {
         "each call is answered"
     );
 }
+
+/// The disk says OK to one write and does something else: what it lost it lost, and that only.
+#[test]
+fn a_write_the_disk_loses_tears_or_puts_elsewhere_costs_its_block() {
+    let (senders, batch) = (3, 10);
+    for effect in [Effect::Lose, Effect::Tear(512), Effect::Misdirect(8192)] {
+        let Some(mut bench) = Bench::with(layout("lies", &[Ext4])) else {
+            return;
+        };
+        bench.start(Sink::Missing).expect("a start");
+        let mut plan = LoadPlan::new("load", bench.port(), senders, batch);
+        plan.body_bytes = 1_000;
+        let mut oracle = Oracle::new();
+        let load = Load::start(plan);
+        let loaded = |events: u64| load.acknowledged() > events;
+        wait_until("a load", Duration::from_secs(20), || loaded(500));
+        let rule = Rule::on(Operation::Write, effect).of(Part::Blocks).times(1);
+        bench.place().disk().inject(rule);
+        wait_until("more load", Duration::from_secs(20), || loaded(1_500));
+        load.stop(&mut oracle);
+        assert_eq!(bench.place().disk().hits(), 1, "one write");
+        bench.collector().kill();
+        bench.start(Sink::Files).expect("a start");
+        let probe = bench.serves(Duration::from_secs(60)).expect("it serves");
+        oracle.acknowledged(&probe.prefix, 0, 0, 0);
+        show(&mut oracle, &bench.output());
+        let findings = oracle.findings();
+        let lost = findings.lost.len() as u64;
+        println!("{effect:?}: {lost} of {} lost", findings.acknowledged);
+        assert!(
+            lost > 0,
+            "{effect:?}: the disk did not keep what it said it had"
+        );
+        assert!(
+            lost <= u64::from(senders) * batch,
+            "{effect:?}: {lost} events lost"
+        );
+        assert_eq!(findings.altered, Vec::<String>::new(), "{effect:?}");
+        assert!(
+            findings.unknown.is_empty(),
+            "{effect:?}: {:?}",
+            findings.unknown
+        );
+        let log = bench.collector().log();
+        assert!(
+            log.contains(&format!("{lost} events")),
+            "{effect:?}: {lost} are named in {log}"
+        );
+    }
+}
