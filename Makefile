@@ -22,12 +22,13 @@ SEEDS ?= 0
 FIRST ?= $(shell date +%s)000000
 # Tests of one binary that run at once. The partners are JVMs: two at a time fit a small box.
 THREADS ?= 2
+STATES ?= 48
 CARGO_DENY := 0.20.2
 
 CARGO_TEST = cargo test --locked
 
 .PHONY: help run build release deps deps-test deny-tool
-.PHONY: test format lint unit simulation simulate config tidy sinks conformance kafka hdfs end-to-end crash licences
+.PHONY: test format lint unit simulation simulate config tidy sinks conformance kafka hdfs end-to-end crash fault-disk licences
 .PHONY: bench bench-parts
 
 help:
@@ -39,6 +40,7 @@ help:
 	@echo 'make conformance sinks kafka hdfs end-to-end      real Flume clients, brokers and clusters'
 	@echo 'make simulate              boxes that fail on purpose, until stopped'
 	@echo 'make crash ROUNDS=1000     kill -9 of collector, broker and HDFS under load'
+	@echo 'make fault-disk STATES=2000     power cuts and failing disks under ext4 and XFS; as root'
 	@echo 'make licences              advisories, licences and sources of all crates'
 	@echo 'make bench                 flumen beside a real Flume: the table of the README'
 	@echo 'make bench-parts           the parts of the path of a batch'
@@ -56,7 +58,7 @@ release: deps
 	@echo 'built: $(CARGO_TARGET_DIR)/release/flumen'
 
 # Fast things first: what is wrong is said early. Partners one binary after another.
-test: deps-test format lint unit config tidy simulation licences sinks conformance kafka hdfs end-to-end crash
+test: deps-test format lint unit config tidy simulation licences sinks conformance kafka hdfs end-to-end crash fault-disk
 	@echo "make test: all passed"
 
 # --- set-up ------------------------------------------------------------------------------------------
@@ -115,6 +117,11 @@ end-to-end: deps-test
 
 crash: deps-test
 	FLUMEN_CRASH_ROUNDS=$(ROUNDS) $(CARGO_TEST) --test crash -- --nocapture --test-threads=1
+
+# STATES is the number of images of power cuts, over both file systems. Needs root, /dev/fuse and loop
+# devices; fails where it has not got them.
+fault-disk: deps-test
+	FLUMEN_FAULT_DISK_STATES=$(STATES) $(CARGO_TEST) --test fault_disk -- --nocapture --test-threads=4
 
 # Advisories are a repository on GitHub; a machine that cannot reach it checks the rest and says so.
 licences: deny-tool

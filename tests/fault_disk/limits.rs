@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::bench::{CheckpointOn, Layout};
 use crate::caller::Outcome;
 use crate::disk::FileSystem;
+use crate::support::wait_until;
 use crate::trial::{ANSWER_LIMIT, RECOVERY_LIMIT, Trial, count, rest};
 
 fn trial(name: &str) -> Option<Trial> {
@@ -58,13 +59,16 @@ fn a_short_write_is_a_failed_write() {
     let Some(mut trial) = trial("short-write") else {
         return;
     };
-    // In the middle of a segment: the write that crosses it is short, the next one is refused.
+    // In the middle of a segment: the write that crosses it is short, the next one is refused. The
+    // segment in use may be past it already; then it is the next one's.
     set(&mut trial, "--fsize=2101248:");
     trial.wait_for(Outcome::Failed, 3, Duration::from_secs(20));
+    let collector = trial.bench.collector();
+    wait_until("a short write", Duration::from_secs(40), || {
+        collector.log().contains("short write")
+    });
     set(&mut trial, "--fsize=unlimited:");
     trial.recovers();
-    let log = trial.bench.collector().log();
-    assert!(log.contains("short write"), "{log}");
     let attempts = trial.end(ANSWER_LIMIT);
     assert_eq!(
         count(&attempts, Outcome::Silence),

@@ -2,7 +2,8 @@
 //!
 //! A real flumen, a real kernel, real ext4 and XFS, and below them a disk that this process plays
 //! ([`disk`]). `crash_states` looks at what power cuts may leave, `errors` at a disk that fails while
-//! flumen runs, `planted` at whether these lanes see a defence that is missing.
+//! flumen runs, `hangs` at one that does not answer, `full` at one without room or that lies, `limits` at the
+//! system's own, `planted` at whether these lanes see a defence that is missing.
 //!
 //! Needs root. Where the machine forbids what the disk needs, the tests say so and fail.
 
@@ -14,6 +15,8 @@ mod caller;
 mod crash_states;
 mod disk;
 mod errors;
+mod full;
+mod hangs;
 mod limits;
 mod planted;
 mod random;

@@ -10,7 +10,7 @@ use crate::support::clock::pause;
 use crate::support::oracle::Findings;
 
 /// How long a backlog of a few thousand events may take.
-const DRAIN_LIMIT: Duration = Duration::from_secs(60);
+const DRAIN_LIMIT: Duration = Duration::from_secs(40);
 
 /// Starts flumen over the image that `cut` left of `recording`, and compares what comes out with
 /// what was acknowledged. Returns the findings and the recording of this run and of a rest after it,

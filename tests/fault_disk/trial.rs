@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::bench::{Bench, Layout, Sink};
+use crate::bench::{Bench, CheckpointOn, Layout, Sink};
 use crate::caller::{Attempt, Caller, Outcome};
+use crate::disk::FileSystem;
 use crate::recording::{show, verdict};
 use crate::support::clock::pause;
 use crate::support::{Deadline, Oracle, http, wait_until};
@@ -20,6 +21,17 @@ pub const RECOVERY_LIMIT: Duration = Duration::from_secs(12);
 
 /// "Input/output error".
 pub const EIO: crate::disk::Effect = crate::disk::Effect::Fail(Errno::IO);
+
+/// The checkpoint lies elsewhere, so that only the log meets the fault.
+pub fn layout<'a>(name: &'a str, data: &'a [FileSystem]) -> Layout<'a> {
+    Layout {
+        name,
+        data,
+        checkpoint: CheckpointOn::Memory(1 << 20),
+        output_bytes: None,
+        without: "",
+    }
+}
 
 /// See the module.
 #[derive(Debug)]

@@ -252,11 +252,14 @@ impl Place {
         Ok(())
     }
 
-    /// Unmounts, and the loop device goes.
+    /// Unmounts, and the loop device goes. A ring of a process that was killed lets go of its files a
+    /// little after the process is gone.
     pub fn detach(&mut self) {
-        let mount_point = self.mount_point();
-        if let Err(reason) = self.script(&format!("umount {}", mount_point.display())) {
-            panic!("cannot be unmounted: {reason}");
+        let umount = format!("umount {}", self.mount_point().display());
+        let deadline = Deadline::after(Duration::from_secs(20));
+        while let Err(reason) = self.script(&umount) {
+            assert!(!deadline.passed(), "cannot be unmounted: {reason}");
+            pause(Duration::from_millis(20));
         }
         self.mounted = false;
     }

@@ -26,8 +26,6 @@ pub enum Part {
     Any,
     /// Blocks of the log.
     Blocks,
-    /// Blocks and headers of segments.
-    Segments,
 }
 
 impl Part {
@@ -36,7 +34,6 @@ impl Part {
         match self {
             Self::Any => true,
             Self::Blocks => matches!(content, Content::Block { .. }),
-            Self::Segments => matches!(content, Content::Block { .. } | Content::Header { .. }),
         }
     }
 }
