@@ -24,7 +24,7 @@ CARGO_DENY := 0.20.2
 CARGO_TEST = cargo test --locked
 
 .PHONY: help run build release deps deps-test deny-tool
-.PHONY: test format lint unit config tidy sinks conformance kafka hdfs end-to-end crash licences
+.PHONY: test format lint unit config tidy damage damage-short coverage sinks conformance kafka hdfs end-to-end crash licences
 .PHONY: bench bench-parts
 
 help:
@@ -35,6 +35,8 @@ help:
 	@echo 'make format lint unit config tidy      seconds to minutes, no partner'
 	@echo 'make conformance sinks kafka hdfs end-to-end      real Flume clients, brokers and clusters'
 	@echo 'make crash ROUNDS=1000     kill -9 under load'
+	@echo 'make damage                every bit of a segment flipped, and worse: 30 minutes'
+	@echo 'make coverage              lines of the log that tests reach; fails below 95 %'
 	@echo 'make licences              advisories, licences and sources of all crates'
 	@echo 'make bench                 flumen beside a real Flume: the table of the README'
 	@echo 'make bench-parts           the parts of the path of a batch'
@@ -52,7 +54,7 @@ release: deps
 	@echo 'built: $(CARGO_TARGET_DIR)/release/flumen'
 
 # Fast things first: what is wrong is said early. Partners one binary after another.
-test: deps-test format lint unit config tidy licences sinks conformance kafka hdfs end-to-end crash
+test: deps-test format lint unit config tidy licences damage-short sinks conformance kafka hdfs end-to-end crash
 	@echo "make test: all passed"
 
 # --- set-up ------------------------------------------------------------------------------------------
@@ -84,6 +86,13 @@ config: deps
 
 tidy: deps
 	$(CARGO_TEST) --test tidy
+
+# Most of these wait for a checkpoint, so four at once.
+damage-short: deps
+	$(CARGO_TEST) --test damage -- --test-threads=4
+
+coverage: deps
+	.ci/coverage
 
 sinks: deps
 	$(CARGO_TEST) --test file_sinks
