@@ -58,6 +58,15 @@ pub struct ShardCheckpoint {
     pub cursors: Vec<(String, DeliveredTo)>,
 }
 
+impl ShardCheckpoint {
+    /// The cursor of `group`; none if the group is not known here.
+    #[must_use]
+    pub fn cursor(&self, group: &str) -> Option<DeliveredTo> {
+        let found = self.cursors.iter().find(|(name, _)| name == group);
+        found.map(|(_, cursor)| *cursor)
+    }
+}
+
 /// All shards of one channel.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Checkpoint {
