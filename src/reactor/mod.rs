@@ -2,7 +2,7 @@
 //!
 //! Protocol and WAL logic know [`World`] (an ingest shard) or its lower half [`Ground`] (a drain
 //! thread) and nothing else. [`ShardWorld`] is a glommio executor, [`DrainWorld`] a tokio-uring
-//! runtime; a deterministic simulator can be a third. `unsafe` lives in this folder only.
+//! runtime, [`simulated::SimulatedWorld`] a box in memory that fails on purpose. `unsafe` lives in this folder only.
 
 mod clock;
 mod defence;
