@@ -35,7 +35,7 @@ help:
 	@echo 'make format lint unit config tidy      seconds to minutes, no partner'
 	@echo 'make conformance sinks kafka hdfs end-to-end      real Flume clients, brokers and clusters'
 	@echo 'make crash ROUNDS=1000     kill -9 under load'
-	@echo 'make damage                every bit of a segment flipped, and worse: 30 minutes'
+	@echo 'make damage                every bit of a segment flipped, and worse'
 	@echo 'make coverage              lines of the log that tests reach; fails below 95 %'
 	@echo 'make licences              advisories, licences and sources of all crates'
 	@echo 'make bench                 flumen beside a real Flume: the table of the README'
@@ -90,6 +90,10 @@ tidy: deps
 # Most of these wait for a checkpoint, so four at once.
 damage-short: deps
 	$(CARGO_TEST) --test damage -- --test-threads=4
+
+# A release build of it, then every bit, every pair of sectors, a million seeds.
+damage: deps
+	FLUMEN_DAMAGE=long $(CARGO_TEST) --release --test damage -- --skip flume_ --nocapture --test-threads=$(THREADS)
 
 coverage: deps
 	.ci/coverage

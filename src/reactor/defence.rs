@@ -33,8 +33,8 @@ pub enum Defence {
     Chain,
     /// Where two segments hold a block of one number, the later segment's counts.
     LastCopy,
-    /// Segments are let go after the checkpoint with the cursors is durable, not before.
-    ReleaseAfterCheckpoint,
+    /// Segments are let go when every group's cursor has passed them, not earlier.
+    ReleaseBehindCursors,
     /// A checkpoint counts only if the log it speaks of is the one on disk.
     CheckpointFits,
     /// No number that a checkpoint has seen is given again.
@@ -61,7 +61,7 @@ impl Defence {
         Self::Place,
         Self::Chain,
         Self::LastCopy,
-        Self::ReleaseAfterCheckpoint,
+        Self::ReleaseBehindCursors,
         Self::CheckpointFits,
         Self::NumbersOnce,
         Self::ReadAgain,
@@ -84,7 +84,7 @@ impl Defence {
             Self::Place => "place",
             Self::Chain => "chain",
             Self::LastCopy => "last-copy",
-            Self::ReleaseAfterCheckpoint => "release-after-checkpoint",
+            Self::ReleaseBehindCursors => "release-behind-cursors",
             Self::CheckpointFits => "checkpoint-fits",
             Self::NumbersOnce => "numbers-once",
             Self::ReadAgain => "read-again",

@@ -2,7 +2,8 @@
 //!
 //! Protocol and WAL logic know [`World`] (an ingest shard) or its lower half [`Ground`] (a drain
 //! thread) and nothing else. [`ShardWorld`] is a glommio executor, [`DrainWorld`] a tokio-uring
-//! runtime, [`simulated::SimulatedWorld`] a box in memory that fails on purpose. `unsafe` lives in this folder only.
+//! runtime, [`simulated::SimulatedWorld`] a box in memory that fails on
+//! purpose. `unsafe` lives in this folder only.
 
 mod clock;
 mod defence;
@@ -10,7 +11,8 @@ mod drain;
 mod files;
 mod lent;
 mod shard;
-
+/// A box in memory that fails on purpose.
+pub mod simulated;
 mod world;
 
 pub use clock::Clock;

@@ -117,13 +117,12 @@ pub(crate) struct Written {
     pub(crate) entries: Vec<Entry>,
     /// What an orderly stop would have left: the end, nothing delivered.
     pub(crate) checkpoint: Checkpoint,
-    pub(crate) segment_bytes: u64,
 }
 
 /// Puts batches of these sizes, in events of these bytes; each is a block of its own.
 pub(crate) fn write(world: &Still, segment_bytes: u64, batches: &[(u64, usize)]) -> Written {
     append(world, segment_bytes, None, batches, 0);
-    Written::read(world, segment_bytes)
+    Written::read(world)
 }
 
 /// Opens the log, puts batches whose events are numbered from `first` on, closes it.
@@ -173,7 +172,7 @@ pub(crate) fn event(number: u64, body_bytes: usize) -> TestEvent {
 
 impl Written {
     /// What is there now, which must be whole.
-    pub(crate) fn read(world: &Still, segment_bytes: u64) -> Self {
+    pub(crate) fn read(world: &Still) -> Self {
         let files = world.files();
         let mut entries = Vec::new();
         let mut segments = Vec::new();
@@ -232,7 +231,6 @@ impl Written {
             },
             entries: entries.into_iter().map(|(_, entry)| entry).collect(),
             files,
-            segment_bytes,
         }
     }
 
@@ -320,6 +318,11 @@ impl Written {
         let headers = self.headers_left(now);
         let headers = headers.iter().map(|header| header.first_sequence);
         headers.chain(intact).min().unwrap_or(0)
+    }
+
+    /// Whether neither a header nor a block is left.
+    pub(crate) fn is_gone(&self, now: &Files, damaged: &[u64]) -> bool {
+        damaged.len() == self.entries.len() && self.headers_left(now).is_empty()
     }
 
     /// Whether header or blocks of this segment are left.

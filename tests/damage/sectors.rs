@@ -3,6 +3,7 @@
 //! A stale sector holds what an earlier use of the file had there, or elsewhere; a duplicate is a write
 //! that went astray. Every sector, every pair, in 512 bytes and in 4 KiB.
 
+use flumen::channel::wal::SegmentHeader;
 use flumen::reactor::Defence;
 
 use crate::log::{Written, write};
@@ -30,7 +31,8 @@ fn small() -> Written {
     written
 }
 
-/// What an earlier use of the same file held, under the same numbers: only the epoch tells them apart.
+/// What an earlier use of the same file held. Its blocks have the same numbers, so that only the epoch
+/// tells them apart; its header's is lower, because no file is given one number twice.
 fn earlier_use() -> Vec<u8> {
     let batches = [
         (2, 100),
@@ -43,7 +45,14 @@ fn earlier_use() -> Vec<u8> {
         (1, 70),
     ];
     let earlier = write(&Still::new(12, &[]), SEGMENT, &batches);
-    earlier.files[earlier.segments()[0]].clone()
+    let mut bytes = earlier.files[earlier.segments()[0]].clone();
+    let header = SegmentHeader::decode(&bytes).expect("just written");
+    SegmentHeader {
+        segment: 0,
+        ..header
+    }
+    .encode(&mut bytes);
+    bytes
 }
 
 /// Damages a copy of the log, again and again.

@@ -226,7 +226,7 @@ fn failed_copy(lacks: &[Defence]) -> Result<Tally, String> {
     let world = written.world(lacks);
     world.change(first, |bytes| bytes[last.offset..last.end()].fill(0));
     append(&world, SEGMENT, None, &[(9, 200), (1, 80)], 2000);
-    let written = Written::read(&world, SEGMENT);
+    let written = Written::read(&world);
     world.change(first, |bytes| {
         let copy = &last.payload;
         bytes[last.offset..last.end()].fill(0);
@@ -255,7 +255,7 @@ fn other_history(lacks: &[Defence], transplanted: usize) -> Result<Tally, String
         write(&Still::new(30, &[]), SEGMENT, &batches)
     };
     let written = log([(3, 100), (3, 100), (3, 100), (3, 100)]);
-    let other = log([(4, 80), (4, 80), (4, 80), (4, 80)]);
+    let other = log([(3, 90), (3, 90), (3, 90), (3, 90)]);
     let (entry, stray) = (&written.entries[transplanted], &other.entries[transplanted]);
     assert_eq!(
         (entry.offset, entry.length()),

@@ -111,7 +111,10 @@ impl Still {
 
     /// Changes a file in place.
     pub(crate) fn change(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-        change(&mut self.0.files.borrow()[path].borrow_mut());
+        // Gone, if it was set aside.
+        if let Some(content) = self.0.files.borrow().get(path) {
+            change(&mut content.borrow_mut());
+        }
     }
 
     /// All files with what they hold.
@@ -267,7 +270,11 @@ impl DiskFile for StillFile {
         offset: u64,
     ) -> (io::Result<()>, StillBuffer) {
         let at = index(offset);
-        self.0.borrow_mut()[at..at + length].copy_from_slice(&buffer.0[..length]);
+        let mut content = self.0.borrow_mut();
+        let longer = content.len().max(at + length);
+        content.resize(longer, 0);
+        content[at..at + length].copy_from_slice(&buffer.0[..length]);
+        drop(content);
         (Ok(()), buffer)
     }
 

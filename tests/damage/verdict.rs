@@ -41,7 +41,10 @@ pub(crate) fn judge(
     let end = entry.map_or(0, |entry| entry.end.sequence);
     let end = end.max(written.last_known_start(&before));
     // A checkpoint whose end lies in a segment that nothing is left of speaks of another log.
-    let fits = entry.filter(|entry| written.is_known(&before, &damaged, entry.end.segment));
+    // Where nothing is left of any, it is all there is to go by.
+    let is_empty = written.is_gone(&before, &damaged);
+    let fits =
+        entry.filter(|entry| is_empty || written.is_known(&before, &damaged, entry.end.segment));
     let cursor = match fits {
         Some(entry) => entry.cursors[0].1.block,
         None => written.first_known(&before, &damaged),

@@ -11,7 +11,6 @@
 //! | in use                       | none, its own, or older   | that segment                             |
 //! | released                     | none, its own, or older   | a spare                                  |
 //! | in use, or released          | of a newer segment        | the newer segment, known by its blocks   |
-//! | in use                       | its own, another epoch    | the segment that its blocks know         |
 //! | another shard's, or none     | any                       | the newest segment, known by its blocks  |
 //! | another shard's              | none                      | that shard's                             |
 //! | zeros                        | none                      | a spare, or short and never finished     |
@@ -21,8 +20,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::claim::{Search, claim, is_medium};
+use super::claim::{Search, claim, read_patiently};
 use super::header::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::reader::is_medium;
 use super::segment_list::SegmentList;
 use super::segments::slot_of;
 use super::shared::SegmentInfo;
@@ -240,26 +240,22 @@ impl SegmentFile {
             .await
             .map_err(FileError::when("asking for the size", path))?;
         let length = usize::try_from(SEGMENT_HEADER_BYTES).expect("one sector");
-        let found = match file.read(0, length).await {
+        let found = match read_patiently(ground, &file, 0, length).await {
             Ok(read) => Ok(read),
             Err(error) if is_medium(&error) => Err(error),
             Err(error) => return Err(FileError::when("reading the header", path)(error)),
         };
-        let step_bytes = ground.bounds().read_back_bytes;
         let search = match found.as_ref().map(|read| SegmentHeader::decode(read)) {
-            _ if !elsewhere.is_empty() => Search::Bytes(bytes),
+            _ if !elsewhere.is_empty() => Search::Whole,
             Ok(Ok(header)) if header.shard == shard => Search::First,
             Ok(Err(HeaderError::Released { .. })) => Search::First,
-            // Every spare that was never used: a damaged header in front of a damaged first block is
-            // looked for where it is likely, not through the whole file.
-            Ok(Err(HeaderError::Blank)) if bytes >= ground.bounds().segment_bytes_min => {
-                Search::Bytes(step_bytes as u64)
-            }
-            Ok(_) | Err(_) => Search::Bytes(bytes),
+            // So are spares that were never used; they need not be read to their ends.
+            Ok(Err(HeaderError::Blank)) => Search::UnlessBlank,
+            Ok(_) | Err(_) => Search::Whole,
         };
         let claimed = match ground.lacks(Defence::HeaderFromBlocks) {
             true => None,
-            false => claim(&file, bytes, shard, search, step_bytes, elsewhere)
+            false => claim(ground, &file, bytes, shard, search, elsewhere)
                 .await
                 .map_err(FileError::when("reading the blocks", path))?,
         };
@@ -303,18 +299,15 @@ impl SegmentFile {
             Ok(header) => {
                 self.header = Some(header);
                 self.content = Content::Segment(info(&self.path, self.bytes, &header));
-                // No segment is written twice to one file, so another epoch is another file's header.
-                let contradicts = |claimed: &SegmentHeader| {
-                    is_newer(header.segment)(claimed)
-                        || claimed.segment == header.segment && claimed.epoch != header.epoch
-                };
                 match &self.claimed {
-                    Some(claimed) if contradicts(claimed) => {
+                    Some(claimed) if is_newer(header.segment)(claimed) => {
                         let reason = format!("it is an older one, of segment {}", header.segment);
                         self.trust_blocks(&reason, Content::Spare);
                     }
                     claimed => {
-                        self.agrees = claimed.is_some_and(|it| it.segment == header.segment);
+                        self.agrees = claimed.is_some_and(|it| {
+                            (it.segment, it.epoch) == (header.segment, header.epoch)
+                        });
                     }
                 }
             }

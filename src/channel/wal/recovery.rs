@@ -152,6 +152,11 @@ pub async fn recover<G: Ground>(
         end = log.outnumber(written, checkpoint.is_some(), end, shard);
     }
     log.drop_empty(end);
+    // Where nothing is left of the log, what the checkpoint calls undelivered is lost, and counted.
+    let checkpoint = match log.segments.as_slice() {
+        [] => written,
+        [..] => checkpoint,
+    };
     let cursors = log.cursors(checkpoint, groups, end);
     Ok(Recovered {
         end,
@@ -215,11 +220,11 @@ async fn settle<G: Ground>(
                     .await
                     .map_err(FileError::when("removing", path))?;
             }
-            Content::Unreadable(error) => tracing::error!(
-                "segment {}: its header cannot be read: {error}. What it holds is not delivered; the \
-                 file is left as it is. Look at the disk",
-                path.display()
-            ),
+            // Left where it is it would come back one day, under numbers that were given again.
+            Content::Unreadable(error) => {
+                let reason = format!("it cannot be read: {error}; look at the disk");
+                quarantine(ground, path, &reason, census).await;
+            }
             Content::Foreign { shard: owner } => {
                 let reason = format!("it belongs to shard {owner}, not to shard {shard}");
                 quarantine(ground, path, &reason, census).await;
@@ -261,7 +266,14 @@ impl Log {
         shard: u32,
     ) -> LogPosition {
         self.next_segment = self.next_segment.max(written.end.segment + 1);
-        if !is_known && written.end.segment > 0 && !self.segments.as_slice().is_empty() {
+        let delivered = |event: u64| {
+            written
+                .cursors
+                .iter()
+                .all(|(_, cursor)| cursor.event == event)
+        };
+        let is_missed = !self.segments.as_slice().is_empty() || !delivered(written.end.event);
+        if !is_known && written.end.segment > 0 && is_missed {
             tracing::error!(
                 "shard {shard}: the checkpoint speaks of segment {}, which is not there: is a data \
                  directory not mounted? The whole log that is there is delivered, what was delivered \
@@ -269,9 +281,21 @@ impl Log {
                 written.end.segment
             );
         }
+        let mut sequence = end.sequence.max(written.end.sequence);
+        let event = end.event.max(written.end.event);
+        if event > end.event {
+            // Events that no block holds would wait for ever: a gap of events is a gap of blocks.
+            sequence = sequence.max(end.sequence + 1);
+        }
+        // A segment that is missing today may be back tomorrow: then what is appended now follows it.
+        let chain = match written.end.sequence > end.sequence {
+            true => written.end.chain,
+            false => end.chain,
+        };
         LogPosition {
-            sequence: end.sequence.max(written.end.sequence),
-            event: end.event.max(written.end.event),
+            sequence,
+            event,
+            chain,
             ..end
         }
     }
