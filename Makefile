@@ -16,7 +16,10 @@ export PATH := $(CACHE)/bin:$(HOME)/.cargo/bin:$(PATH)
 
 PORT ?= 4141
 DIRECTORY ?= flumen-quickstart
-ROUNDS ?= 200
+ROUNDS ?= 160
+# Seeds of `make simulate`; 0 is: until stopped. Without FIRST each call begins somewhere else.
+SEEDS ?= 0
+FIRST ?= $(shell date +%s)000000
 # Tests of one binary that run at once. The partners are JVMs: two at a time fit a small box.
 THREADS ?= 2
 CARGO_DENY := 0.20.2
@@ -24,7 +27,7 @@ CARGO_DENY := 0.20.2
 CARGO_TEST = cargo test --locked
 
 .PHONY: help run build release deps deps-test deny-tool
-.PHONY: test format lint unit config tidy damage damage-short coverage sinks conformance kafka hdfs end-to-end crash licences
+.PHONY: test format lint unit simulation simulate config tidy damage damage-short coverage sinks conformance kafka hdfs end-to-end crash licences
 .PHONY: bench bench-parts
 
 help:
@@ -34,7 +37,8 @@ help:
 	@echo
 	@echo 'make format lint unit config tidy      seconds to minutes, no partner'
 	@echo 'make conformance sinks kafka hdfs end-to-end      real Flume clients, brokers and clusters'
-	@echo 'make crash ROUNDS=1000     kill -9 under load'
+	@echo 'make simulate              boxes that fail on purpose, until stopped'
+	@echo 'make crash ROUNDS=1000     kill -9 of collector, broker and HDFS under load'
 	@echo 'make damage                every bit of a segment flipped, and worse'
 	@echo 'make coverage              lines of the log that tests reach; fails below 95 %'
 	@echo 'make licences              advisories, licences and sources of all crates'
@@ -54,7 +58,7 @@ release: deps
 	@echo 'built: $(CARGO_TARGET_DIR)/release/flumen'
 
 # Fast things first: what is wrong is said early. Partners one binary after another.
-test: deps-test format lint unit config tidy licences damage-short sinks conformance kafka hdfs end-to-end crash
+test: deps-test format lint unit config tidy simulation licences damage-short sinks conformance kafka hdfs end-to-end crash
 	@echo "make test: all passed"
 
 # --- set-up ------------------------------------------------------------------------------------------
@@ -80,6 +84,15 @@ lint: deps
 
 unit: deps
 	$(CARGO_TEST) --lib --bins
+
+# Boxes that fail on purpose: a few thousand seeds, and every planted bug.
+simulation: deps
+	$(CARGO_TEST) --test simulation
+
+# Until it is stopped, or SEEDS of them from FIRST on: make simulate SEEDS=1000000 FIRST=0
+simulate: deps
+	FLUMEN_SIM_SEEDS=$(SEEDS) FLUMEN_SIM_FIRST=$(FIRST) $(CARGO_TEST) --release --test simulation -- \
+	    --nocapture every_seed
 
 config: deps
 	$(CARGO_TEST) --test config
@@ -114,7 +127,7 @@ end-to-end: deps-test
 	$(CARGO_TEST) --test end_to_end -- --test-threads=$(THREADS)
 
 crash: deps-test
-	FLUMEN_CRASH_ROUNDS=$(ROUNDS) $(CARGO_TEST) --test crash -- --nocapture
+	FLUMEN_CRASH_ROUNDS=$(ROUNDS) $(CARGO_TEST) --test crash -- --nocapture --test-threads=1
 
 # Advisories are a repository on GitHub; a machine that cannot reach it checks the rest and says so.
 licences: deny-tool

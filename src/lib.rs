@@ -34,6 +34,9 @@ pub mod reactor;
 /// HTTP for operators: metrics and health.
 pub mod admin;
 
+/// What an operator does to a log from outside an agent: `flumen wal`.
+pub mod maintenance;
+
 /// What an operator sees: Flume's counters and ours.
 pub mod metrics;
 

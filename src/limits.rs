@@ -62,6 +62,9 @@ pub const SEGMENT_BYTES_MAX: u64 = 1_623_195_647;
 /// What is written in advance before the first batch comes, in up to three segments: what the log
 /// rolls through until the first ones come back from the drain and the checkpoint.
 pub const PREWRITE_BYTES_AT_START: u64 = 384 * 1024 * 1024;
+/// A disk that has not answered a write after this time counts as failed until it does: its batches
+/// are FAILED, well before a Flume client's own 20 s, and the next ones go to another directory.
+pub const DISK_PATIENCE: Duration = Duration::from_secs(5);
 /// Free segments kept for reuse; more are removed, so that a drained backlog gives its disk back.
 pub const SPARES_MAX: usize = 4;
 /// Committed blocks that one consumer group may hold in memory, per shard.

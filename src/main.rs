@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use flumen::agent::StopSignals;
 use flumen::config::command_line::{
     AgentArguments, Command, CommandLine, ValidateArguments, prepare,
 };
@@ -18,19 +19,35 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const EXIT_REFUSED: u8 = 78;
 /// The command line is wrong (EX_USAGE).
 const EXIT_USAGE: u8 = 64;
+/// The system refuses what every start needs (EX_OSERR).
+const EXIT_SYSTEM: u8 = 71;
 
 fn main() -> ExitCode {
     let command_line = CommandLine::parse_from(prepare(std::env::args()));
     match command_line.command {
-        Command::Agent(arguments) => agent(&arguments),
+        Command::Agent(arguments) => until_stopped(|signals| agent(&arguments, signals)),
         Command::Validate(arguments) => validate(&arguments),
-        Command::Quickstart { port, directory } => flumen::agent::quickstart(port, &directory),
+        Command::Quickstart { port, directory } => {
+            until_stopped(|signals| flumen::agent::quickstart(port, &directory, signals))
+        }
+        Command::Wal(command) => flumen::maintenance::run(&command),
         Command::Version => version(),
     }
 }
 
+/// Runs what ends in order at a signal, whenever that comes.
+fn until_stopped(run: impl FnOnce(StopSignals) -> ExitCode) -> ExitCode {
+    match StopSignals::install() {
+        Ok(signals) => run(signals),
+        Err(error) => {
+            eprintln!("flumen: installing signal handlers failed: {error}");
+            ExitCode::from(EXIT_SYSTEM)
+        }
+    }
+}
+
 /// Loads one agent and runs it; a configuration with an error is printed and refused.
-fn agent(arguments: &AgentArguments) -> ExitCode {
+fn agent(arguments: &AgentArguments, signals: StopSignals) -> ExitCode {
     let Some(name) = &arguments.name else {
         eprintln!("flumen: the agent's name is missing; give it with --name NAME");
         return ExitCode::from(EXIT_USAGE);
@@ -59,13 +76,14 @@ fn agent(arguments: &AgentArguments) -> ExitCode {
     if arguments.dryrun {
         return ExitCode::SUCCESS;
     }
-    flumen::agent::run(AgentOptions {
+    let options = AgentOptions {
         agent,
         conf_dir: arguments.conf.clone(),
         files: request.files,
         properties: request.properties,
         findings: all,
-    })
+    };
+    flumen::agent::run(options, signals)
 }
 
 /// Prints what is found in the files, for one agent or all.

@@ -259,9 +259,9 @@ impl ProgressBoard {
         under_way.map(|it| it.work.state()).collect()
     }
 
-    /// Draws the bars or logs the lines that are due. The admin thread calls it a few times a second
-    /// while there is work; returns whether there is.
-    pub(super) fn show(&self) -> bool {
+    /// Draws the bars or logs the lines that are due. The admin thread, or a tool, calls it a few times
+    /// a second while there is work; returns whether there is.
+    pub fn show(&self) -> bool {
         let mut lines = Vec::new();
         let mut works = self.works();
         works.retain(|it| {

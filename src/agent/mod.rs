@@ -3,7 +3,7 @@
 //! ```text
 //! main thread      preflight → locks → checkpoint → shards recover → drains start → shards serve
 //!                  → signals … → sources stop → sinks stop → channels close → exit
-//! shard threads    one glommio executor each: logs, memory channels, sources      (shard)
+//! shard threads    one executor each: logs, memory channels, sources              (shard)
 //! drain threads    one tokio-uring runtime each: consumer groups, sinks, cursors  (drain)
 //! admin thread     metrics and health                                             (admin)
 //! ```
@@ -19,8 +19,10 @@ mod sample;
 mod sampler;
 mod shard;
 mod sinks;
+mod stop_signals;
 mod topology;
 
 pub use preflight::{PreflightError, preflight};
 pub use quickstart::quickstart;
 pub use run::run;
+pub use stop_signals::StopSignals;

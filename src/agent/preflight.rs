@@ -17,6 +17,8 @@ const KERNEL_MIN: (u32, u32) = (5, 11);
 const MEMLOCK_PER_SHARD_BYTES: u64 = 512 * 1024;
 /// Descriptors the process needs besides connections.
 const DESCRIPTORS_MIN: u64 = 1_024;
+/// How the names of the files begin with which it is tried whether a disk takes direct I/O.
+const PROBE_PREFIX: &str = "flumen-preflight-";
 /// What `statfs` calls tmpfs and ramfs.
 const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
 const RAMFS_MAGIC: rustix::fs::FsWord = 0x8584_58f6;
@@ -197,11 +199,13 @@ fn raise(resource: Resource) -> u64 {
 
 fn check_direct_io(directory: &Path) -> io::Result<()> {
     std::fs::create_dir_all(directory)?;
-    let path = directory.join(format!("flumen-preflight-{}.tmp", std::process::id()));
+    remove_left_behind(directory)?;
+    let path = directory.join(format!("{PROBE_PREFIX}{}.tmp", std::process::id()));
     let result = (|| {
         let file = OpenOptions::new()
             .write(true)
-            .create_new(true)
+            .create(true)
+            .truncate(true)
             .custom_flags((OFlags::DIRECT | OFlags::DSYNC).bits().cast_signed())
             .open(&path)?;
         let sector = memmap2::MmapMut::map_anon(limits::ALIGN_BYTES)?;
@@ -211,6 +215,27 @@ fn check_direct_io(directory: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound && result.is_ok() => Err(error),
         _ => result,
     }
+}
+
+/// Whoever is killed while it looks leaves its probe. In a container every start has the same process id,
+/// so what is left must neither pile up nor be in the way.
+fn remove_left_behind(directory: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if !entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with(PROBE_PREFIX)
+        {
+            continue;
+        }
+        match std::fs::remove_file(entry.path()) {
+            // Its owner is alive and was faster.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
+    }
+    Ok(())
 }
 
 /// Newer kernels take direct I/O to tmpfs, where nothing is ever durable.
@@ -236,6 +261,21 @@ mod tests {
     fn a_data_directory_without_direct_io_is_refused() {
         let error = check_direct_io(Path::new("/proc")).unwrap_err();
         assert_ne!(error.to_string(), "");
+    }
+
+    #[test]
+    fn a_probe_that_a_killed_start_left_is_not_in_the_way_and_goes() {
+        // Beside the build, which lies on a disk.
+        let build = std::env::current_exe().unwrap();
+        let directory = tempfile::tempdir_in(build.parent().unwrap()).unwrap();
+        let same = format!("{PROBE_PREFIX}{}.tmp", std::process::id());
+        for left in [same.as_str(), "flumen-preflight-1.tmp"] {
+            std::fs::write(directory.path().join(left), [0; 100]).unwrap();
+        }
+        std::fs::write(directory.path().join("segment-00000000.wal"), "").unwrap();
+        check_direct_io(directory.path()).unwrap();
+        let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "only what is not a probe");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::run::run_and_tell;
 use super::sample;
+use super::stop_signals::StopSignals;
 use crate::config::files::Files;
 use crate::config::{AgentOptions, Loaded, Surroundings, load};
 use crate::reactor::Clock;
@@ -44,7 +45,7 @@ enum QuickstartError {
 
 /// Runs the collector until Ctrl-C.
 #[must_use]
-pub fn quickstart(port: u16, directory: &Path) -> ExitCode {
+pub fn quickstart(port: u16, directory: &Path, signals: StopSignals) -> ExitCode {
     let place = Place {
         port,
         directory: directory.to_owned(),
@@ -61,7 +62,7 @@ pub fn quickstart(port: u16, directory: &Path) -> ExitCode {
         directory.display()
     ));
     let shown = place.clone();
-    let code = run_and_tell(options, move |admin| {
+    let code = run_and_tell(options, signals, move |admin| {
         let show = move || shown.show(admin);
         if let Err(error) = std::thread::Builder::new()
             .name(NAME.to_owned())

@@ -9,14 +9,14 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::consts::SIGXFSZ;
 use tokio::sync::{Notify, watch};
 
 use super::drain::{self, CheckpointJob, DrainJob, GroupJob, LogJob};
 use super::preflight::{PreflightError, preflight};
 use super::sampler::{SampledChannel, sample};
 use super::shard::{self, ChannelJob, Report, ShardJob, Stage};
+use super::stop_signals::StopSignals;
 use super::topology::Topology;
 use crate::admin::log::{LogError, LogGuard, LogSettings};
 use crate::admin::{
@@ -87,15 +87,19 @@ impl StartError {
     }
 }
 
-/// Runs an agent until a signal ends it.
+/// Runs an agent until a signal ends it, also one that came before.
 #[must_use]
-pub fn run(options: AgentOptions) -> ExitCode {
-    run_and_tell(options, |_| {})
+pub fn run(options: AgentOptions, signals: StopSignals) -> ExitCode {
+    run_and_tell(options, signals, |_| {})
 }
 
 /// The same; `on_started` is called once, when everything runs, with the admin address. It must not
 /// block: signals are looked at after it.
-pub(super) fn run_and_tell(options: AgentOptions, on_started: impl FnOnce(SocketAddr)) -> ExitCode {
+pub(super) fn run_and_tell(
+    options: AgentOptions,
+    signals: StopSignals,
+    on_started: impl FnOnce(SocketAddr),
+) -> ExitCode {
     let console = Console::stderr();
     let _log: LogGuard = match start_log(&options, &console) {
         Ok(guard) => guard,
@@ -104,7 +108,7 @@ pub(super) fn run_and_tell(options: AgentOptions, on_started: impl FnOnce(Socket
             return ExitCode::from(73);
         }
     };
-    match Agent::start(&options, console) {
+    match Agent::start(&options, console, signals) {
         Ok(mut agent) => {
             if let Some(admin) = &agent.admin {
                 on_started(admin.address());
@@ -133,7 +137,7 @@ struct Agent {
     registry: Arc<Registry>,
     health: Arc<Health>,
     admin: Option<AdminHandle>,
-    signals: Signals,
+    signals: StopSignals,
     stage: watch::Sender<Stage>,
     reports: mpsc::Receiver<Report>,
     shards: Vec<JoinHandle<()>>,
@@ -156,12 +160,19 @@ struct ChannelParts {
 }
 
 impl Agent {
-    fn start(options: &AgentOptions, console: Console) -> Result<Self, StartError> {
+    fn start(
+        options: &AgentOptions,
+        console: Console,
+        signals: StopSignals,
+    ) -> Result<Self, StartError> {
         let config = options.agent.clone();
         let clock = Clock::new();
-        let signals = Signals::new([SIGTERM, SIGINT]).map_err(|source| StartError::System {
-            what: "installing signal handlers",
-            source,
+        // A limit on file sizes is an error of the write that meets it, not the end of the process.
+        signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(|source| {
+            StartError::System {
+                what: "installing signal handlers",
+                source,
+            }
         })?;
         let topology = Topology::choose(&options.properties).map_err(StartError::Property)?;
         let health = Health::new();
@@ -221,6 +232,7 @@ impl Agent {
             let job = ShardJob {
                 index,
                 core: *core,
+                runtime: topology.runtime,
                 channels: channels
                     .iter()
                     .map(|parts| parts.job(index, shard_count, shards_known))
@@ -375,7 +387,7 @@ impl Agent {
     fn wait_for_all(&mut self, count: usize) -> Result<Vec<Report>, StartError> {
         let mut reports = Vec::new();
         while reports.len() < count {
-            if self.signals.pending().next().is_some() {
+            if self.signals.pending().is_some() {
                 return Err(StartError::Stopped);
             }
             match self.reports.recv_timeout(SAMPLE_EVERY) {
@@ -404,7 +416,7 @@ impl Agent {
     /// Serves until a signal comes, then stops in order.
     fn run(&mut self) -> ExitCode {
         loop {
-            if let Some(signal) = self.signals.pending().next() {
+            if let Some(signal) = self.signals.pending() {
                 tracing::info!("Signal {signal}: stopping");
                 break;
             }
@@ -476,7 +488,7 @@ impl Agent {
     ) -> bool {
         let mut seen = 0;
         while busy(self, &mut seen) {
-            if self.clock.now() > deadline || self.signals.pending().next().is_some() {
+            if self.clock.now() > deadline || self.signals.pending().is_some() {
                 return false;
             }
             #[expect(clippy::disallowed_methods, reason = "the main thread is no core's")]

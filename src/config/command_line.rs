@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::diagnostic::{Finding, Findings};
+use super::wal_command_line::WalCommand;
 use super::{flume_env, system};
 
 /// flumen: a collector that takes over Apache Flume's job.
@@ -37,6 +38,9 @@ pub enum Command {
         #[arg(long, default_value = "./flumen-quickstart")]
         directory: PathBuf,
     },
+    /// Look at the write-ahead log of a file channel, also while the agent runs; export and repair it.
+    #[command(subcommand)]
+    Wal(WalCommand),
     /// Print the version.
     Version,
 }
@@ -296,7 +300,10 @@ mod tests {
         let words = prepare(line.split_whitespace().map(str::to_owned));
         match CommandLine::try_parse_from(words).unwrap().command {
             Command::Agent(arguments) => arguments,
-            other @ (Command::Validate(_) | Command::Quickstart { .. } | Command::Version) => {
+            other @ (Command::Validate(_)
+            | Command::Quickstart { .. }
+            | Command::Wal(_)
+            | Command::Version) => {
                 panic!("{other:?}")
             }
         }
@@ -314,6 +321,35 @@ mod tests {
         assert_eq!(short.define, ["flume.root.logger=INFO,console"]);
         assert_eq!(short.jvm, ["mx1g"]);
         assert!(short.dryrun);
+    }
+
+    #[test]
+    fn a_log_is_named_by_directories_or_by_configuration() {
+        let understood = |line: &str| {
+            let words = prepare(line.split_whitespace().map(str::to_owned));
+            CommandLine::try_parse_from(words).is_ok()
+        };
+        for line in [
+            "flumen wal ls --data-dir a --data-dir b --checkpoint-dir c",
+            "flumen wal verify -f a.conf -n agent --channel c1 --json",
+            "flumen wal inspect --data-dir a --at 3:4096 --bytes 32",
+            "flumen wal export --data-dir a --backlog --to h:4141 --deflate --batch 10",
+            "flumen wal export --data-dir a --backlog audit --format json -o x",
+            "flumen wal export --data-dir a --from 0:17 --from 1:4 --until 0:20",
+            "flumen wal export --file a/segment-00000001.damaged-0 --to h:4141",
+            "flumen wal repair --data-dir a --checkpoint-dir c --yes",
+        ] {
+            assert!(understood(line), "{line}");
+        }
+        for line in [
+            "flumen wal ls --data-dir a -f a.conf",
+            "flumen wal inspect --data-dir a --block 1 --event 2",
+            "flumen wal export --data-dir a --all --backlog",
+            "flumen wal export --data-dir a --all --to h:1 --format raw",
+            "flumen wal repair --data-dir a --yes --dry-run",
+        ] {
+            assert!(!understood(line), "{line}");
+        }
     }
 
     #[test]

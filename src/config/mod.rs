@@ -27,6 +27,7 @@ mod section;
 mod substitute;
 mod surroundings;
 mod system;
+pub mod wal_command_line;
 
 pub use load::{Loaded, load};
 pub use model::*;

@@ -1,14 +1,14 @@
-//! The defences of the store, by name, so that a test can take one away.
+//! The defences of the store and of the drain, by name, so that a test can take one away.
 //!
 //! A check that cannot fail proves nothing: every lane of tests that claims to find lost or altered
 //! events runs once with a defence removed, and has to find it. Code asks its world,
 //! [`Ground::lacks`](super::Ground::lacks). A simulated world lacks what its test says. The real ones
-//! lack what the environment variable `FLUMEN_WITHOUT` names, in debug builds only: a release build
-//! has every defence, always, and does not look.
+//! (and the sinks, which have no world) lack what the environment variable `FLUMEN_WITHOUT` names, in
+//! debug builds only: a release build has every defence, always, and does not look.
 
 use std::sync::OnceLock;
 
-/// One thing the store does so that nothing acknowledged is lost, altered or held up.
+/// One thing the store or the drain does so that nothing acknowledged is lost, altered or held up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Defence {
     /// A batch is answered after the write of its block, not before.
@@ -37,19 +37,25 @@ pub enum Defence {
     ReleaseBehindCursors,
     /// A checkpoint counts only if the log it speaks of is the one on disk.
     CheckpointFits,
-    /// No number that a checkpoint has seen is given again.
-    NumbersOnce,
     /// A read that failed is tried again, not taken for damage.
     ReadAgain,
     /// A cursor may lie inside a block.
     CursorInBlock,
     /// Recovery passes over a sector that cannot be read.
     PassUnreadable,
+    /// A group's cursor passes events after its sink has delivered them, not when it takes them.
+    CursorAfterDelivery,
+    /// `file_roll` commits what it has written, not what it has formatted.
+    FileWrite,
+    /// The Kafka sink commits what the broker has confirmed, not what librdkafka has queued.
+    DeliveryReport,
+    /// The HDFS sink commits what `hsync` made durable, not what waits in its buffer.
+    HdfsFlush,
 }
 
 impl Defence {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::AckAfterWrite,
         Self::Flush,
         Self::DirectoryFlush,
@@ -63,10 +69,13 @@ impl Defence {
         Self::LastCopy,
         Self::ReleaseBehindCursors,
         Self::CheckpointFits,
-        Self::NumbersOnce,
         Self::ReadAgain,
         Self::CursorInBlock,
         Self::PassUnreadable,
+        Self::CursorAfterDelivery,
+        Self::FileWrite,
+        Self::DeliveryReport,
+        Self::HdfsFlush,
     ];
 
     /// Its name in `FLUMEN_WITHOUT`.
@@ -86,10 +95,13 @@ impl Defence {
             Self::LastCopy => "last-copy",
             Self::ReleaseBehindCursors => "release-behind-cursors",
             Self::CheckpointFits => "checkpoint-fits",
-            Self::NumbersOnce => "numbers-once",
             Self::ReadAgain => "read-again",
             Self::CursorInBlock => "cursor-in-block",
             Self::PassUnreadable => "pass-unreadable",
+            Self::CursorAfterDelivery => "cursor-after-delivery",
+            Self::FileWrite => "file-write",
+            Self::DeliveryReport => "delivery-report",
+            Self::HdfsFlush => "hdfs-flush",
         }
     }
 
@@ -104,7 +116,7 @@ impl Defence {
     /// # Panics
     /// When `FLUMEN_WITHOUT` names no defence: a test that removes nothing must not pass for one.
     #[inline]
-    pub(super) fn removed(self) -> bool {
+    pub(crate) fn removed(self) -> bool {
         static REMOVED: OnceLock<Vec<Defence>> = OnceLock::new();
         if !cfg!(debug_assertions) {
             return false;

@@ -68,6 +68,14 @@ impl Sink for LoggerSink {
     async fn stop(&mut self) {}
 }
 
+/// The line of one event, with up to `body_bytes_max` bytes of its body.
+#[must_use]
+pub fn event_line(event: &EventView<'_>, body_bytes_max: usize) -> String {
+    let mut line = String::new();
+    write_event(&mut line, event, body_bytes_max);
+    line
+}
+
 /// `Event: { headers:{k=v, k2=v2} body: 48 65 …  He… }`.
 fn write_event(out: &mut String, event: &EventView<'_>, body_bytes_max: usize) {
     out.push_str("Event: { headers:{");

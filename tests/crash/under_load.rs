@@ -1,161 +1,155 @@
-//! The rounds.
+//! Our own senders and one sink: many kills in little time.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::blow::{Tally, assert_duplicates_bounded, strike};
+use crate::random::{Random, rounds};
 use crate::support::clock::pause;
 use crate::support::conf::{avro_to_file_channel, file_roll_sink};
 use crate::support::load::{Load, LoadPlan};
 use crate::support::oracle::Findings;
-use crate::support::{
-    Compression, Deadline, FlumenProcess, Oracle, Scratch, file_roll, free_port, wait_until,
-};
+use crate::support::{Compression, Deadline, FlumenProcess, Oracle, Scratch, file_roll, free_port};
 
-/// Rounds between two looks at the output.
-const ROUNDS_PER_LOOK: u32 = 20;
+/// Kills between two looks at the output.
+const KILLS_PER_LOOK: u32 = 20;
 const CONNECTIONS: u32 = 4;
-/// A sink's progress is written this often at the least, so a kill repeats what it delivered meanwhile.
-const CURSOR_INTERVAL: Duration = Duration::from_millis(500);
-
-/// SplitMix64: good enough to pick moments, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
-
-fn environment(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
-}
-
 #[test]
 fn nothing_acknowledged_is_lost_by_kill_9() {
-    let rounds = u32::try_from(environment("FLUMEN_CRASH_ROUNDS", 200)).expect("a count of rounds");
-    let seed = environment("FLUMEN_CRASH_SEED", u64::from(std::process::id()));
-    println!("FLUMEN_CRASH_SEED={seed} FLUMEN_CRASH_ROUNDS={rounds}");
+    let wanted = rounds() / 4;
+    let mut random = Random::of_environment("under load");
     let mut site = Site::start();
-    let mut random = Random(seed);
-    let mut done = 0;
-    while done < rounds {
-        let now = ROUNDS_PER_LOOK.min(rounds - done);
-        let findings = site.rounds(done, now, &mut random);
-        done += now;
-        println!(
-            "{done} rounds: {} acknowledged, {} delivered, {} duplicates, {} torn",
-            findings.acknowledged, findings.delivered, findings.duplicates, findings.torn
-        );
+    let mut tally = Tally::default();
+    let clock = Deadline::after(Duration::MAX);
+    while tally.collector() < wanted {
+        let count = KILLS_PER_LOOK.min(wanted - tally.collector());
+        let look = site.load_and_look(count, &mut random, &mut tally);
+        look.findings.assert_nothing_lost("file_roll");
+        look.findings.assert_in_order("file_roll");
+        assert_duplicates_bounded(&look.findings, count, look.in_flight, look.served);
     }
+    println!(
+        "under load: {tally}; {:.0} s",
+        clock.elapsed().as_secs_f64()
+    );
+}
+
+/// What came of one load.
+pub struct Look {
+    pub findings: Findings,
+    /// Events that might wait for an answer at once.
+    pub in_flight: u64,
+    /// How long the collector served.
+    pub served: Duration,
 }
 
 /// A collector that is killed, and its folders.
-struct Site {
+pub struct Site {
     collector: FlumenProcess,
     port: u16,
     output: PathBuf,
+    loads: u32,
     _scratch: Scratch,
 }
 
 impl Site {
-    fn start() -> Self {
+    pub fn start() -> Self {
+        Self::start_without("")
+    }
+
+    /// A collector from which defences are taken.
+    pub fn start_without(defences: &str) -> Self {
         let scratch = Scratch::new("crash");
         let (port, output) = (free_port(), scratch.folder("out"));
         let conf = avro_to_file_channel("a", port, &scratch.folder("wal"), "k")
             + &file_roll_sink("a", &output);
+        // The smallest: they are filled, released and used again all the time.
+        let conf = conf.replace("maxFileSize = 16777216", "maxFileSize = 4194304");
+        // One shard, so that a sender that comes back meets the log it left: order can be judged.
+        let mut collector = FlumenProcess::prepare(&conf, "a", &[("flumen.shards", "1")], &[]);
+        if !defences.is_empty() {
+            collector.set_environment("FLUMEN_WITHOUT", defences);
+        }
+        collector.launch();
         Self {
-            collector: FlumenProcess::start(&conf, "a"),
+            collector,
             port,
             output,
+            loads: 0,
             _scratch: scratch,
         }
     }
 
     /// `count` kills under one load, then rest and a look.
-    fn rounds(&mut self, number: u32, count: u32, random: &mut Random) -> Findings {
-        let batch = [1, 20, 100][usize::try_from(random.below(3)).expect("below 3")];
-        let mut plan = LoadPlan::new(&format!("round{number}"), self.port, CONNECTIONS, batch);
+    pub fn load_and_look(&mut self, count: u32, random: &mut Random, tally: &mut Tally) -> Look {
+        self.loads += 1;
+        let batch = random.pick(&[1, 20, 20, 100]);
+        let mut plan = LoadPlan::new(
+            &format!("load{}", self.loads),
+            self.port,
+            CONNECTIONS,
+            batch,
+        );
         plan.rest = Duration::from_millis(2);
-        plan.compression = if random.below(3) == 0 {
-            Compression::Deflate
-        } else {
-            Compression::None
-        };
-        let clock = Deadline::after(Duration::from_secs(3600));
-        let load = Load::start(plan);
-        for _ in 0..count {
-            self.one_round(&load, random);
+        if batch < 100 {
+            // Blocks that take a while to write, and segments that are soon full.
+            plan.body_bytes = random.pick(&[200, 4_000]);
         }
-        pause(Duration::from_millis(100));
+        plan.compression =
+            random.pick(&[Compression::None, Compression::None, Compression::Deflate]);
+        let clock = Deadline::after(Duration::MAX);
+        let load = Load::start(plan);
+        let until = tally.collector() + count;
+        let mut served = Duration::ZERO;
+        while tally.collector() < until {
+            let before = load.acknowledged();
+            self.collector.process().wait_for(
+                "acknowledgements after a start",
+                Duration::from_secs(30),
+                |_| load.acknowledged() > before,
+            );
+            let began = clock.elapsed();
+            pause(random.moment(300));
+            served += clock.elapsed() - began;
+            strike(&mut self.collector, random, tally);
+        }
         let elapsed = clock.elapsed();
         let mut oracle = Oracle::new();
         load.stop(&mut oracle);
-        self.look(&mut oracle, batch, count, elapsed)
-    }
-
-    /// Waits for acknowledgements, then for a random moment, and kills; one time in four also while the
-    /// collector recovers.
-    fn one_round(&mut self, load: &Load, random: &mut Random) {
-        let before = load.acknowledged();
-        wait_until(
-            "acknowledgements after a start",
-            Duration::from_secs(30),
-            || load.acknowledged() > before,
+        let findings = self.look(&mut oracle);
+        println!(
+            "{tally}: {} acknowledged, {} delivered, {} duplicates, {} torn; {:.2} s a kill",
+            findings.acknowledged,
+            findings.delivered,
+            findings.duplicates,
+            findings.torn,
+            elapsed.as_secs_f64() / f64::from(count)
         );
-        pause(Duration::from_millis(random.below(400)));
-        self.collector.kill();
-        if random.below(4) == 0 {
-            self.collector.launch_unready();
-            pause(Duration::from_millis(random.below(300)));
-            self.collector.kill();
+        Look {
+            findings,
+            in_flight: u64::from(CONNECTIONS) * batch,
+            served,
         }
-        self.collector.restart();
     }
 
-    fn look(&mut self, oracle: &mut Oracle, batch: u64, kills: u32, elapsed: Duration) -> Findings {
-        wait_until(
-            "every acknowledged event in the output",
-            Duration::from_secs(60),
-            || {
-                oracle.forget_arrivals();
-                file_roll::show(&self.output, oracle);
-                oracle.complete()
-            },
-        );
-        // What was never acknowledged may still be on its way: an orderly stop ends all writing.
+    /// Lets everything come to rest and gives what the sink has.
+    fn look(&mut self, oracle: &mut Oracle) -> Findings {
+        let patience = Deadline::after(Duration::from_secs(30));
+        let mut empty = 0;
+        // The gauge is a quarter of a second old at the most.
+        while empty < 3 && !patience.passed() {
+            pause(Duration::from_millis(150));
+            let size = self.collector.counter("CHANNEL.c", "ChannelSize");
+            empty = if size == Some(0) { empty + 1 } else { 0 };
+        }
+        // An orderly stop ends all writing.
         assert!(self.collector.stop().success(), "an orderly stop");
-        oracle.forget_arrivals();
         file_roll::show(&self.output, oracle);
-        let findings = oracle.assert_nothing_lost();
-        oracle.assert_in_order();
-        assert_duplicates_bounded(&findings, batch, kills, elapsed);
+        let findings = oracle.findings();
         for file in file_roll::files(&self.output) {
             std::fs::remove_file(file).expect("our own file");
         }
-        self.collector.restart();
+        self.collector.launch_unready();
         findings
     }
-}
-
-/// A kill repeats at most the batches whose answers were under way, and what the sink delivered since its
-/// progress was last written; the latter is taken at twice the load's mean rate. (Two kills a round, when
-/// the second comes during recovery.)
-fn assert_duplicates_bounded(findings: &Findings, batch: u64, kills: u32, elapsed: Duration) {
-    let in_flight = u64::from(CONNECTIONS) * batch;
-    let per_second = findings.delivered as u128 * 1_000 / elapsed.as_millis().max(1);
-    let unrecorded = 2 * per_second * CURSOR_INTERVAL.as_millis() / 1_000;
-    let bound = u128::from(2 * kills) * (u128::from(in_flight) + unrecorded);
-    let duplicates = u128::from(findings.duplicates);
-    assert!(
-        duplicates <= bound,
-        "{duplicates} duplicates from {kills} kills, bound {bound}"
-    );
 }

@@ -15,3 +15,8 @@ mod outage;
 mod same_hdfs;
 mod same_kafka;
 mod seeds;
+mod wal_export;
+mod wal_inspect;
+mod wal_online;
+mod wal_site;
+mod wal_verify;

@@ -185,3 +185,26 @@ fn flume_event_format_carries_what_interceptors_added() {
     });
     assert_eq!(count, 250);
 }
+
+/// A site lets Kafka make its topics. The first record of each finds none and waits for it: no failure, and
+/// no five seconds of a thread that sleeps while reports wait for it.
+#[test]
+fn the_first_records_of_a_producer_and_of_a_topic_take_no_five_seconds() {
+    const TOTAL: u64 = 2_000;
+    let broker = KafkaBroker::start();
+    for number in 0..8 {
+        let topic = format!("made-{number}");
+        let config = config(&broker.bootstrap(), &topic, &[]);
+        let clock = support::Deadline::after(LIMIT);
+        let counters = deliver(&config, Overlay::default(), TOTAL, 0, || {});
+        let elapsed = clock.elapsed();
+        println!(
+            "{topic}: {elapsed:?}, {} rollbacks",
+            counters.rollback.get()
+        );
+        let numbers = topic::numbers(&broker.bootstrap(), &topic);
+        assert_eq!(topic::assert_complete_and_in_order(&numbers, TOTAL), 0);
+        assert_eq!(counters.rollback.get(), 0, "{topic}");
+        assert!(elapsed < Duration::from_secs(4), "{topic} took {elapsed:?}");
+    }
+}

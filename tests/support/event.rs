@@ -91,3 +91,10 @@ pub fn check_body(body: &[u8]) -> Result<Identity, String> {
     let id = content.split('|').next().unwrap_or_default();
     Identity::parse(id).ok_or_else(|| format!("no identity: {}", show()))
 }
+
+/// The checksum a body carries: of its identity and its filler.
+pub fn checksum_of(body: &[u8]) -> Option<u32> {
+    let text = std::str::from_utf8(body).ok()?;
+    let (_, checksum) = text.rsplit_once('|')?;
+    u32::from_str_radix(checksum, 16).ok()
+}

@@ -12,6 +12,13 @@ use super::scratch::Scratch;
 /// From start to ready: segments are written once before the first event.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
+/// The program under test. `FLUMEN_TESTS_PROGRAM` puts another build in its place: a release build, or one
+/// that stays while the tests are built again.
+pub fn program() -> String {
+    std::env::var("FLUMEN_TESTS_PROGRAM")
+        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_flumen").to_owned())
+}
+
 /// One flumen agent. Killed on drop; can be killed and started again over the same folders.
 #[derive(Debug)]
 pub struct FlumenProcess {
@@ -20,6 +27,8 @@ pub struct FlumenProcess {
     name: String,
     conf: PathBuf,
     properties: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
+    wrapper: Vec<String>,
     monitoring_port: u16,
     admin_port: u16,
     starts: u32,
@@ -64,10 +73,31 @@ impl FlumenProcess {
             name: name.to_owned(),
             conf: conf_path,
             properties: properties.iter().map(own).collect(),
+            environment: Vec::new(),
+            wrapper: Vec::new(),
             monitoring_port: free_port(),
             admin_port: free_port(),
             starts: 0,
         }
+    }
+
+    /// From its next start on: `wrapper` before its command line, and these environment variables.
+    /// The wrapper has to become flumen by `exec`, so that signals reach it.
+    pub fn surround(&mut self, wrapper: &[String], environment: &[(&str, &str)]) {
+        let own = |&(key, value): &(&str, &str)| (key.to_owned(), value.to_owned());
+        self.wrapper = wrapper.to_vec();
+        self.environment = environment.iter().map(own).collect();
+    }
+
+    /// From its next start on: this properties text.
+    pub fn configure(&self, conf: &str) {
+        std::fs::write(&self.conf, conf).expect("scratch is writable");
+    }
+
+    /// An environment variable of its next starts.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| *known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// Its folder, gone with it.
@@ -114,6 +144,18 @@ impl FlumenProcess {
     /// SIGKILL; gone when this returns.
     pub fn kill(&mut self) {
         self.process().kill();
+    }
+
+    /// The same, also when it was never started.
+    pub fn kill_if_started(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.kill();
+        }
+    }
+
+    /// SIGTERM, and returns at once.
+    pub fn begin_stop(&mut self) {
+        self.process().begin_terminate();
     }
 
     /// SIGTERM; the exit status.
@@ -163,13 +205,20 @@ impl FlumenProcess {
                 .map(|(key, value)| format!("-D{key}={value}")),
         );
         let log = format!("{}-{}", self.name, self.starts);
-        let program = env!("CARGO_BIN_EXE_flumen");
-        self.process = Some(Process::start(
+        let mut command = self.wrapper.clone();
+        command.push(program());
+        command.extend(arguments);
+        let environment = self.environment.iter();
+        let environment: Vec<_> = environment
+            .map(|(key, value)| (key.as_str(), value.clone()))
+            .collect();
+        self.process = Some(Process::start_with(
             &log,
             self.scratch.path(),
-            program,
-            &arguments,
+            &command[0],
+            &command[1..],
             false,
+            &environment,
         ));
     }
 }

@@ -100,6 +100,12 @@ impl HdfsClient {
         (description, lines.map(record).collect())
     }
 
+    /// Deletes `path` with all below.
+    #[track_caller]
+    pub fn remove(&mut self, path: &str) {
+        self.shell.must(&format!("rm {path}"));
+    }
+
     /// Writes a small file, or says why not.
     pub fn put(&mut self, path: &str, text: &str) -> Result<(), String> {
         self.shell.run(&format!("put {path} {text}")).map(drop)
@@ -149,10 +155,9 @@ impl Hdfs {
             "formatting HDFS failed:\n{}",
             format.log()
         );
-        let (namenode, datanode) = (
-            launch_namenode(&scratch, 1, port),
-            launch_datanode(&scratch, 1),
-        );
+        let mut namenode = launch_namenode(&scratch, 1);
+        namenode.wait_for("the NameNode to listen", START_LIMIT, |_| listens(port));
+        let datanode = launch_datanode(&scratch, 1);
         let mut client = HdfsClient::start(&scratch, &scratch.folder("conf"));
         client.wait_writable();
         Self {
@@ -196,29 +201,61 @@ impl Hdfs {
 
     /// Kills NameNode and DataNode; the data stays.
     pub fn kill(&mut self) {
+        self.kill_namenode();
+        self.kill_datanode();
+    }
+
+    /// Kills the NameNode alone.
+    pub fn kill_namenode(&mut self) {
         self.namenode.kill();
+    }
+
+    /// Kills the DataNode alone.
+    pub fn kill_datanode(&mut self) {
         self.datanode.kill();
+    }
+
+    /// Starts whichever of both was killed and returns at once.
+    pub fn launch_unready(&mut self) {
+        self.starts += 1;
+        if !self.namenode.running() {
+            self.namenode = launch_namenode(&self.scratch, self.starts);
+        }
+        if !self.datanode.running() {
+            self.datanode = launch_datanode(&self.scratch, self.starts);
+        }
+    }
+
+    /// Whether the NameNode listens.
+    pub fn listens(&self) -> bool {
+        listens(self.port)
+    }
+
+    /// Waits until files can be written.
+    pub fn wait_writable(&mut self) {
+        self.client.wait_writable();
     }
 
     /// Starts both again and waits until files can be written.
     pub fn restart(&mut self) {
         self.kill();
-        self.starts += 1;
-        self.namenode = launch_namenode(&self.scratch, self.starts, self.port);
-        self.datanode = launch_datanode(&self.scratch, self.starts);
-        self.client.wait_writable();
+        self.launch_unready();
+        let port = self.port;
+        self.namenode
+            .wait_for("the NameNode to listen", START_LIMIT, |_| listens(port));
+        self.wait_writable();
     }
 }
 
-fn launch_namenode(scratch: &Scratch, number: u32, port: u16) -> Process {
+fn listens(port: u16) -> bool {
+    std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+fn launch_namenode(scratch: &Scratch, number: u32) -> Process {
     let jvm = Jvm::of("hdfs")
         .conf(&scratch.folder("conf"))
         .flag("-Xmx384m");
-    let mut process = jvm.start(&format!("namenode-{number}"), scratch.path(), NAMENODE, &[]);
-    process.wait_for("the NameNode to listen", START_LIMIT, |_| {
-        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-    });
-    process
+    jvm.start(&format!("namenode-{number}"), scratch.path(), NAMENODE, &[])
 }
 
 fn launch_datanode(scratch: &Scratch, number: u32) -> Process {

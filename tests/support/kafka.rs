@@ -65,7 +65,8 @@ impl KafkaBroker {
             "formatting Kafka's storage failed:\n{}",
             format.log()
         );
-        let process = launch(&scratch, port, 1);
+        let mut process = launch(&scratch, 1);
+        process.wait_for("the broker to listen", START_LIMIT, |_| listens(port));
         let client = Jvm::of("kafka").flag("-Xmx256m");
         let client = client.arguments("KafkaShell", &[&format!("127.0.0.1:{port}")]);
         let shell = Shell::start("kafka-shell", scratch.path(), &client);
@@ -112,7 +113,13 @@ impl KafkaBroker {
     /// All records of a topic, by partition and offset.
     #[track_caller]
     pub fn records(&mut self, topic: &str) -> Vec<KafkaRecord> {
-        let reply = self.shell.must(&format!("dump {topic}"));
+        self.records_from(topic, 0)
+    }
+
+    /// The same from offset `from` of each partition on.
+    #[track_caller]
+    pub fn records_from(&mut self, topic: &str, from: i64) -> Vec<KafkaRecord> {
+        let reply = self.shell.must(&format!("dump {topic} {from}"));
         let mut records: Vec<_> = reply.iter().map(|line| record(line)).collect();
         records.sort();
         records
@@ -123,15 +130,37 @@ impl KafkaBroker {
         self.process.kill();
     }
 
-    /// Starts it again over its data.
+    /// Starts it again over its data and waits until it listens.
     pub fn restart(&mut self) {
+        self.launch_unready();
+        self.wait_ready();
+    }
+
+    /// Starts it again over its data and returns at once.
+    pub fn launch_unready(&mut self) {
         self.process.kill();
         self.starts += 1;
-        self.process = launch(&self.scratch, self.port, self.starts);
+        self.process = launch(&self.scratch, self.starts);
+    }
+
+    /// Waits until it listens.
+    pub fn wait_ready(&mut self) {
+        let port = self.port;
+        self.process
+            .wait_for("the broker to listen", START_LIMIT, |_| listens(port));
+    }
+
+    /// Whether it listens.
+    pub fn ready(&self) -> bool {
+        listens(self.port)
     }
 }
 
-fn launch(scratch: &Scratch, port: u16, number: u32) -> Process {
+fn listens(port: u16) -> bool {
+    std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+fn launch(scratch: &Scratch, number: u32) -> Process {
     let name = format!("kafka-{number}");
     let conf = scratch
         .path()
@@ -141,11 +170,7 @@ fn launch(scratch: &Scratch, port: u16, number: u32) -> Process {
     let jvm = Jvm::of("kafka")
         .flag("-Xmx512m")
         .conf(&scratch.folder("conf"));
-    let mut process = jvm.start(&name, scratch.path(), "kafka.Kafka", &[&conf]);
-    process.wait_for("the broker to listen", START_LIMIT, |_| {
-        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-    });
-    process
+    jvm.start(&name, scratch.path(), "kafka.Kafka", &[&conf])
 }
 
 fn properties(port: u16, controller: u16, data: &str) -> String {

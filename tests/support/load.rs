@@ -3,13 +3,14 @@
 //! A sender repeats a batch until it is acknowledged or the load is stopped, reconnecting as a Flume
 //! sink does, so what it was told is exactly what an agent would know.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::clock::pause;
-use super::event::{Identity, TestEvent};
+use super::event::{Identity, TestEvent, checksum_of};
 use super::oracle::Oracle;
 use super::rpc::{Compression, RpcClient, Status};
 
@@ -32,6 +33,18 @@ pub struct LoadPlan {
     pub batches: u64,
     /// Rest between batches.
     pub rest: Duration,
+    /// Told of each OK.
+    pub watch: Option<Watch>,
+}
+
+/// Called with connection, first and last event of a batch as soon as its OK was received.
+#[derive(Clone)]
+pub struct Watch(pub Arc<dyn Fn(u32, u64, u64) + Send + Sync>);
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
 }
 
 impl LoadPlan {
@@ -46,6 +59,7 @@ impl LoadPlan {
             compression: Compression::None,
             batches: u64::MAX,
             rest: Duration::ZERO,
+            watch: None,
         }
     }
 }
@@ -60,10 +74,11 @@ pub struct Load {
 }
 
 /// What one sender was told.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default)]
 struct Told {
     acknowledged: u64,
-    sent: u64,
+    /// Of the content of each event that went out.
+    checksums: Vec<u32>,
     refusals: u64,
 }
 
@@ -103,9 +118,7 @@ impl Load {
         let mut refusals = 0;
         for (connection, sender) in (0u32..).zip(self.senders) {
             let told = sender.join().expect("a sender does not panic");
-            if told.sent > 0 {
-                oracle.sent(&self.plan.prefix, connection, 0, told.sent - 1);
-            }
+            oracle.sent_with(&self.plan.prefix, connection, 0, &told.checksums);
             if told.acknowledged > 0 {
                 oracle.acknowledged(&self.plan.prefix, connection, 0, told.acknowledged - 1);
             }
@@ -116,20 +129,23 @@ impl Load {
 }
 
 fn send_all(plan: &LoadPlan, connection: u32, stop: &AtomicBool, acknowledged: &AtomicU64) -> Told {
-    let mut told = Told {
-        acknowledged: 0,
-        sent: 0,
-        refusals: 0,
-    };
+    let mut told = Told::default();
     let mut client = None;
     let mut batches = 0;
     while batches < plan.batches && !stop.load(Ordering::Relaxed) {
         let first = batches * plan.batch;
         let events = batch(plan, connection, first);
-        told.sent = told.sent.max(first + plan.batch);
+        told.checksums
+            .truncate(usize::try_from(first).expect("an index"));
+        let checksums = events.iter().map(|event| checksum_of(&event.body));
+        told.checksums
+            .extend(checksums.map(|checksum| checksum.expect("one of ours")));
         match attempt(&mut client, plan, &events) {
             Some(Status::Ok) => {
                 told.acknowledged = first + plan.batch;
+                if let Some(Watch(told_ok)) = &plan.watch {
+                    told_ok(connection, first, first + plan.batch - 1);
+                }
                 acknowledged.fetch_add(plan.batch, Ordering::Relaxed);
                 batches += 1;
                 pause(plan.rest);

@@ -14,6 +14,7 @@
     reason = "every test binary uses its own part of the harness"
 )]
 
+pub mod arrivals;
 pub mod clock;
 pub mod collector;
 pub mod conf;
@@ -32,6 +33,7 @@ pub mod process;
 pub mod rpc;
 pub mod scratch;
 pub mod sdk;
+pub mod sdk_stream;
 pub mod shell;
 
 pub use clock::{Deadline, wait_until};

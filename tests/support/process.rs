@@ -157,6 +157,11 @@ impl Process {
         }
     }
 
+    /// SIGTERM, and returns at once.
+    pub fn begin_terminate(&mut self) {
+        self.signal(Signal::TERM);
+    }
+
     /// SIGTERM, then the exit status; panics when it has not ended within `limit`.
     #[track_caller]
     pub fn terminate(&mut self, limit: Duration) -> ExitStatus {

@@ -21,7 +21,8 @@ pub enum SdkVersion {
 }
 
 impl SdkVersion {
-    fn partner(self) -> &'static str {
+    /// Its folder among the partners.
+    pub fn partner(self) -> &'static str {
         match self {
             Self::V1_11 => "flume-1.11",
             Self::V1_9 => "flume-1.9",

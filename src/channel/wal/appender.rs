@@ -11,9 +11,10 @@
 //! (another directory first) under the same sequence. Recovery knows that a segment ends where its
 //! successor begins, so the failed copy is never read.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,8 +24,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::header::{BLOCK_HEADER_BYTES, BlockHeader, SEGMENT_HEADER_BYTES, block_bytes};
+use super::patience::{no_answer, patiently};
 use super::segments::{ActiveSegment, SegmentError, Segments};
-use super::shared::{LogPosition, LogShared};
+use super::shared::{LogPosition, LogShared, SegmentInfo};
 use crate::channel::admission::Admission;
 use crate::channel::block::{Block, RECORD_HEADER_BYTES, record_bytes, write_record};
 use crate::channel::commit::{Commit, Outcome};
@@ -79,7 +81,7 @@ impl<G: Ground> std::fmt::Debug for Appender<G> {
 struct Inner<G: Ground> {
     ground: G,
     admission: Admission,
-    segments: Segments<G>,
+    segments: Rc<Segments<G>>,
     shared: Arc<LogShared>,
     counters: Arc<WalCounters>,
     meters: RefCell<AppendMeters>,
@@ -160,7 +162,7 @@ impl<G: Ground> Appender<G> {
             inner: Rc::new(Inner {
                 ground,
                 admission,
-                segments,
+                segments: Rc::new(segments),
                 shared,
                 counters,
                 meters: RefCell::new(meters),
@@ -512,13 +514,14 @@ impl<G: Ground> Inner<G> {
     async fn write(&self, mut sealed: Sealed<G::Buffer>) -> Option<Written<G::Buffer>> {
         let payload_bytes = sealed.filling.used - BLOCK_HEADER_BYTES;
         let length = block_bytes(payload_bytes);
+        let event_count = sealed.filling.event_count;
         let mut attempts_left = self.segments.plan().directories.len() + 1;
         if self.ground.lacks(Defence::AckAfterWrite) {
             std::mem::take(&mut sealed.filling.outcome).resolve(Ok(()));
         }
         loop {
             if let Err(error) = self.room_in_segment(length).await {
-                self.refuse(sealed, &error);
+                self.refuse(event_count, &sealed.filling.outcome, &error);
                 return None;
             }
             let (file, start, epoch) = {
@@ -542,10 +545,19 @@ impl<G: Ground> Inner<G> {
             };
             let chain = header.encode(sealed.filling.buffer.bytes_mut());
             let began = self.ground.now();
-            let (result, buffer) = file
-                .write_durable(sealed.filling.buffer, length, start.offset)
-                .await;
-            sealed.filling.buffer = buffer;
+            let buffer = sealed.filling.buffer;
+            let write = async move { file.write_durable(buffer, length, start.offset).await };
+            let result = match patiently(&self.ground, Box::pin(write)).await {
+                Ok((result, buffer)) => {
+                    sealed.filling.buffer = buffer;
+                    result
+                }
+                Err(write) => {
+                    let reason = self.stop_waiting(start, write);
+                    self.fail(event_count, &sealed.filling.outcome, &reason);
+                    return None;
+                }
+            };
             match result {
                 Ok(()) => {
                     let now = self.ground.now();
@@ -576,7 +588,7 @@ impl<G: Ground> Inner<G> {
                             operation: "writing",
                             source: error,
                         };
-                        self.refuse(sealed, &error);
+                        self.refuse(event_count, &sealed.filling.outcome, &error);
                         return None;
                     }
                 }
@@ -602,8 +614,8 @@ impl<G: Ground> Inner<G> {
     }
 
     /// The device refused a write. Whatever the segment holds past its last good block is unknown and
-    /// never looked at; nothing is written to this file again.
-    fn segment_failed(&self, start: LogPosition, error: &io::Error) {
+    /// never looked at; nothing is written to this file again. Returns its path.
+    fn segment_failed(&self, start: LogPosition, error: &io::Error) -> PathBuf {
         self.counters.write_error.increment();
         let active = self.state.borrow_mut().active.take();
         let active = active.expect("a segment was being written");
@@ -616,23 +628,49 @@ impl<G: Ground> Inner<G> {
         );
         self.shared.mark_failed(active.info.id);
         self.segments.failed(&active.info.path);
+        active.info.path
     }
 
-    /// Nobody could store the block: its batches are FAILED, and their agents keep them. So are those
-    /// that gathered meanwhile: the rest of a batch must not be stored behind a part that was not.
-    fn refuse(&self, sealed: Sealed<G::Buffer>, error: &SegmentError) {
+    /// The disk does not answer a write. Its segment ends as after an error. The write may still come
+    /// true: it holds the buffer, so the block cannot go elsewhere, and its batches are FAILED; what
+    /// it leaves on the disk is a failed copy that nobody reads, because the next block takes the
+    /// same sequence in another segment.
+    fn stop_waiting(&self, start: LogPosition, write: impl Future + 'static) -> PutError {
+        let source = no_answer();
+        let path = self.segment_failed(start, &source);
+        self.segments.let_run(&path, async move {
+            write.await;
+        });
+        let operation = "writing";
+        self.refusal_of(&SegmentError::Device {
+            path,
+            operation,
+            source,
+        })
+    }
+
+    /// Nobody could store the block, and nobody can store the next one.
+    fn refuse(&self, event_count: usize, outcome: &Outcome, error: &SegmentError) {
         let refusal = self.refusal_of(error);
         tracing::error!("{refusal}; {error}");
-        let gathered = {
-            let mut state = self.state.borrow_mut();
-            state.refusal = Some(refusal.clone());
-            state.filling.take()
-        };
-        for filling in std::iter::once(sealed.filling).chain(gathered) {
-            let event_count = filling.event_count as u64;
+        self.state.borrow_mut().refusal = Some(refusal.clone());
+        self.fail(event_count, outcome, &refusal);
+    }
+
+    /// The batches of a block are FAILED, and their agents keep them. So are those that gathered
+    /// meanwhile: the rest of a batch must not be stored behind a part that was not.
+    fn fail(&self, event_count: usize, outcome: &Outcome, reason: &PutError) {
+        let gathered = self.state.borrow_mut().filling.take();
+        let gathered = gathered.map(|filling| (filling.event_count, filling.outcome));
+        let resolve = |event_count: usize, outcome: &Outcome| {
+            let event_count = event_count as u64;
             self.admission.usage.release(event_count, 0);
             self.admission.counters.event_put_error.add(event_count);
-            filling.outcome.resolve(Err(refusal.clone()));
+            outcome.resolve(Err(reason.clone()));
+        };
+        resolve(event_count, outcome);
+        if let Some((event_count, outcome)) = gathered {
+            resolve(event_count, &outcome);
         }
         self.room.notify_waiters();
     }
@@ -721,21 +759,25 @@ impl<G: Ground> Inner<G> {
     /// Recycles released segments, keeps a spare one, watches the free space.
     async fn keep_house(self: Rc<Self>) {
         let mut retry_at = Duration::ZERO;
+        let mut released = Vec::new();
+        let spares_cared_for = Rc::new(Cell::new(true));
         while !self.state.borrow().committer_ended {
             self.ground.sleep(HOUSEKEEPING_EVERY).await;
-            for segment in self.shared.take_released() {
-                self.segments.recycle(segment).await;
+            // A disk that hangs holds up its own files and no others: each has a task of its own.
+            released.extend(self.shared.take_released());
+            let hangs = |segment: &mut SegmentInfo| !self.segments.hangs(&segment.path);
+            for segment in released.extract_if(.., hangs) {
+                let segments = Rc::clone(&self.segments);
+                self.ground
+                    .spawn(async move { segments.recycle(segment).await });
             }
-            if self.ground.now() >= retry_at {
-                self.segments.trim_spares().await;
-            }
-            let spares = self.segments.spare_count() as u64;
-            self.meters.borrow().gauges.spare_segment_count.set(spares);
-            if let Err(error) = self.segments.prepare_spare(1).await {
-                tracing::debug!(
-                    "channel {}: no spare segment: {error}",
-                    self.admission.channel
-                );
+            if spares_cared_for.replace(false) {
+                let (house, done) = (Rc::clone(&self), Rc::clone(&spares_cared_for));
+                let trims = self.ground.now() >= retry_at;
+                self.ground.spawn(async move {
+                    house.care_for_spares(trims).await;
+                    done.set(true);
+                });
             }
             let now = self.ground.now();
             {
@@ -747,6 +789,20 @@ impl<G: Ground> Inner<G> {
                 retry_at = now + RETRY_EVERY;
                 self.look_for_trouble();
             }
+        }
+    }
+
+    async fn care_for_spares(&self, trims: bool) {
+        if trims {
+            self.segments.trim_spares().await;
+        }
+        let spares = self.segments.spare_count() as u64;
+        self.meters.borrow().gauges.spare_segment_count.set(spares);
+        if let Err(error) = self.segments.prepare_spare(1).await {
+            tracing::debug!(
+                "channel {}: no spare segment: {error}",
+                self.admission.channel
+            );
         }
     }
 

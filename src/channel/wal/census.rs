@@ -127,7 +127,7 @@ impl Census {
                 .await
                 .map_err(FileError::when("listing", folder))?;
             for path in &paths {
-                if slot_of(path).is_some() {
+                if Self::is_segment(path) {
                     census
                         .files
                         .push(SegmentFile::look_at(ground, shard, path).await?);
@@ -165,6 +165,12 @@ impl Census {
             self.files[at] = SegmentFile::look_without(ground, shard, &path, &elsewhere).await?;
         }
         Ok(())
+    }
+
+    /// Whether `path` has the name of a segment.
+    #[must_use]
+    pub fn is_segment(path: &Path) -> bool {
+        slot_of(path).is_some()
     }
 
     /// The segments of the log, oldest first.

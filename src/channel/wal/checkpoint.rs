@@ -203,6 +203,12 @@ impl Checkpoint {
         newest
     }
 
+    /// The two files in `directory`, whether they are there or not.
+    #[must_use]
+    pub fn paths(directory: &Path) -> [PathBuf; 2] {
+        FILE_NAMES.map(|name| directory.join(name))
+    }
+
     /// One shard's entry.
     #[must_use]
     pub fn shard(&self, shard: u32) -> Option<&ShardCheckpoint> {

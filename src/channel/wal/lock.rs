@@ -6,6 +6,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +96,30 @@ impl DirectoryLock {
         };
         write_holder(&file).map_err(io_error)?;
         Ok(Self { _file: file })
+    }
+
+    /// Who holds `directory`, without touching it: what the holder wrote into the lock file, or a
+    /// Flume channel, which writes nothing. None: nobody.
+    ///
+    /// # Errors
+    /// The lock file is there and cannot be asked.
+    pub fn holder(directory: &Path) -> io::Result<Option<String>> {
+        let mut file = match File::open(directory.join("in_use.lock")) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // The record lock only: `flock` cannot be asked about, only taken.
+        let Some(lock) = fcntl_getlk(&file, &Flock::from(FlockType::WriteLock))? else {
+            return Ok(None);
+        };
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        let process = lock.pid.map_or(0, |pid| pid.as_raw_nonzero().get());
+        Ok(Some(match text.trim() {
+            "" => format!("process {process}"),
+            text => text.to_owned(),
+        }))
     }
 }
 

@@ -14,6 +14,7 @@ mod feed;
 mod header;
 mod lock;
 mod open;
+mod patience;
 mod reader;
 mod recovery;
 mod segment_list;

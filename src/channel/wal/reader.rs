@@ -177,7 +177,15 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
     /// # Errors
     /// The device; the position is unchanged, so that the read can be tried again.
     pub async fn next(&mut self, sequence_end: u64) -> Result<Found, ReadError> {
-        let wanted = self.position;
+        let asked = self.position;
+        if !self.enter_segment().await? {
+            return Ok(Found::End);
+        }
+        // A block that should begin a segment is missed there, not behind the last one.
+        let wanted = match self.table.segment_of(asked.sequence) {
+            Some(_) => self.position,
+            None => asked,
+        };
         loop {
             if !self.enter_segment().await? {
                 return Ok(Found::End);
@@ -427,6 +435,10 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
         };
         self.chunk = match read {
             Err(error) if error.is_medium() && passes => {
+                if !self.answers_elsewhere(&segment, &file).await {
+                    // Not a bad sector but a dead disk. It may come back, and what it holds with it.
+                    return Err(error);
+                }
                 tracing::error!("{error}: {}; passed over as damage", error.source);
                 self.chunk = Bytes::new();
                 return Ok(false);
@@ -447,6 +459,28 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
             });
         }
         Ok(!self.chunk.is_empty())
+    }
+
+    /// Whether the first or the last sector of the segment can be read.
+    async fn answers_elsewhere(&self, segment: &SegmentInfo, file: &Rc<G::File>) -> bool {
+        if self.ground.lacks(Defence::ReadAgain) {
+            return true;
+        }
+        let last = segment.bytes.saturating_sub(SEGMENT_HEADER_BYTES);
+        for offset in [0, last] {
+            let read = read_from(segment, &**file, offset, limits::ALIGN_BYTES).await;
+            let read = match read {
+                Err(error) => {
+                    self.insist(segment, file, offset, limits::ALIGN_BYTES, error)
+                        .await
+                }
+                read => read,
+            };
+            if read.is_ok() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Reads again what will otherwise be passed over: the error may pass first.

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::patience::{no_answer, patiently};
 use super::shared::{LogPosition, SegmentInfo};
 use crate::limits;
 use crate::reactor::{DiskFile, Fill, Ground, WriteBuffer};
@@ -82,6 +83,8 @@ pub(super) struct ActiveSegment<F> {
 struct Directory {
     path: PathBuf,
     failed_at: Option<Duration>,
+    /// Operations that somebody gave up waiting for and that still run.
+    hanging: u32,
 }
 
 #[derive(Debug)]
@@ -119,6 +122,7 @@ impl<G: Ground> Segments<G> {
             .map(|path| Directory {
                 path: path.clone(),
                 failed_at: None,
+                hanging: 0,
             })
             .collect();
         let state = State {
@@ -139,7 +143,7 @@ impl<G: Ground> Segments<G> {
     /// Opens the next segment for the block that will be written at `end`: a spare one, else a new
     /// one that is only allocated, because somebody waits for it.
     pub(super) async fn open_next(
-        &self,
+        self: &Rc<Self>,
         end: LogPosition,
     ) -> Result<ActiveSegment<G::File>, SegmentError> {
         let mut last_error = SegmentError::Resting;
@@ -159,42 +163,60 @@ impl<G: Ground> Segments<G> {
                     }
                 },
             };
-            match self.begin(&path, recycled, end).await {
-                Ok(active) => return Ok(active),
-                Err(error) => {
-                    tracing::error!(
-                        "segment {}: {error}; the next data directory is tried",
-                        path.display()
-                    );
-                    self.failed(&path);
-                    if recycled {
-                        // Left where it is: recovery looks at it again.
-                        self.state.borrow_mut().file_count -= 1;
-                    } else {
-                        self.discard_unfinished(&path, &error).await;
-                    }
-                    last_error = SegmentError::Device {
-                        path,
-                        operation: "opening",
-                        source: error,
-                    };
+            let begun = Box::pin(Rc::clone(self).begin(path.clone(), recycled, end));
+            let source = match patiently(&self.ground, begun).await {
+                Ok(Ok(active)) => return Ok(active),
+                Ok(Err(error)) => {
+                    self.not_begun(&path, recycled, &error).await;
+                    error
                 }
-            }
+                Err(begun) => {
+                    let (segments, path) = (Rc::clone(self), path.clone());
+                    self.let_run(&path.clone(), async move {
+                        match begun.await {
+                            // It got a number that the log has passed meanwhile.
+                            Ok(active) => segments.recycle(active.info).await,
+                            Err(error) => segments.not_begun(&path, recycled, &error).await,
+                        }
+                    });
+                    no_answer()
+                }
+            };
+            tracing::error!(
+                "segment {}: {source}; the next data directory is tried",
+                path.display()
+            );
+            last_error = SegmentError::Device {
+                path,
+                operation: "opening",
+                source,
+            };
         }
         Err(last_error)
     }
 
+    /// The segment at `path` could not be begun.
+    async fn not_begun(&self, path: &Path, recycled: bool, error: &io::Error) {
+        self.failed(path);
+        if recycled {
+            // Left where it is: recovery looks at it again.
+            self.state.borrow_mut().file_count -= 1;
+        } else {
+            self.discard_unfinished(path, error).await;
+        }
+    }
+
     async fn begin(
-        &self,
-        path: &Path,
+        self: Rc<Self>,
+        path: PathBuf,
         recycled: bool,
         end: LogPosition,
     ) -> io::Result<ActiveSegment<G::File>> {
         let file = match recycled {
-            true => self.ground.open(path).await?,
+            true => self.ground.open(&path).await?,
             false => {
                 self.ground
-                    .create(path, self.plan.segment_bytes, Fill::Allocated)
+                    .create(&path, self.plan.segment_bytes, Fill::Allocated)
                     .await?
             }
         };
@@ -220,7 +242,7 @@ impl<G: Ground> Segments<G> {
         let info = SegmentInfo {
             id: segment,
             epoch: header.epoch,
-            path: path.to_path_buf(),
+            path,
             bytes,
             first_sequence: end.sequence,
             first_event: end.event,
@@ -241,6 +263,38 @@ impl<G: Ground> Segments<G> {
                 directory.failed_at = Some(now);
             }
         }
+    }
+
+    /// The device under `path` does not answer: its directory rests until it does. `operation` is what
+    /// nobody waits for any more, and what is to be done with its outcome.
+    pub(super) fn let_run(
+        self: &Rc<Self>,
+        path: &Path,
+        operation: impl Future<Output = ()> + 'static,
+    ) {
+        self.failed(path);
+        let at = self.directory_of(path);
+        self.state.borrow_mut().directories[at].hanging += 1;
+        let segments = Rc::clone(self);
+        self.ground.spawn(async move {
+            operation.await;
+            let directory = &mut segments.state.borrow_mut().directories[at];
+            directory.hanging -= 1;
+            tracing::warn!("{} answers again", directory.path.display());
+        });
+    }
+
+    /// Whether something in the directory of `path` was given up and still runs.
+    pub(super) fn hangs(&self, path: &Path) -> bool {
+        self.state.borrow().directories[self.directory_of(path)].hanging > 0
+    }
+
+    fn directory_of(&self, path: &Path) -> usize {
+        let state = self.state.borrow();
+        let mut directories = state.directories.iter();
+        directories
+            .position(|directory| path.starts_with(&directory.path))
+            .expect("every segment is in a data directory")
     }
 
     fn take_spare(&self) -> Option<PathBuf> {
@@ -425,8 +479,10 @@ impl<G: Ground> Segments<G> {
 
 impl Directory {
     fn rests(&self, now: Duration) -> bool {
-        self.failed_at
-            .is_some_and(|failed_at| now < failed_at + RETRY_AFTER)
+        self.hanging > 0
+            || self
+                .failed_at
+                .is_some_and(|failed_at| now < failed_at + RETRY_AFTER)
     }
 }
 

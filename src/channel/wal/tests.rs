@@ -331,3 +331,39 @@ fn a_torn_tail_ends_the_log_and_a_damaged_middle_costs_its_block_only() {
     let expected: Vec<u64> = (0..30).chain(40..90).collect();
     assert_eq!(found, expected);
 }
+
+#[test]
+fn a_lost_block_is_named_where_it_should_be() {
+    use std::os::unix::fs::FileExt;
+    let directory = tempfile::tempdir().unwrap();
+    let plan = plan(directory.path());
+    append(&plan, 0, 10, 10, 1000);
+    append(&with_checkpoint(&plan), 100, 10, 10, 1000);
+    let folders = vec![shard_folder(&plan.file.data_dirs[0], 0)];
+    let lost = tokio_uring::start(async {
+        let ground = DrainWorld::default();
+        let list = Census::take(&ground, 0, &folders).await.unwrap().segments();
+        let second = &list.as_slice()[1];
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(&second.path)
+            .unwrap();
+        // The header of the first block of the second segment.
+        file.write_all_at(&[0xff], SEGMENT_HEADER_BYTES + 20)
+            .unwrap();
+        let group = [String::new()];
+        let recovered = recover(&ground, 0, &folders, None, &group, |_, _| {}).await;
+        (second.id, recovered.unwrap().lost)
+    });
+    let (segment, lost) = lost;
+    assert_eq!(
+        lost,
+        [Lost {
+            segment,
+            offset: SEGMENT_HEADER_BYTES,
+            sequence: 10,
+            blocks: 1,
+            events: 10,
+        }]
+    );
+}

@@ -67,7 +67,8 @@ impl Client {
         &self.deliveries
     }
 
-    /// Wakes the polling thread: records are about to be sent.
+    /// Wakes the polling thread: records have been sent. Not before: it would find nothing outstanding
+    /// and go back to sleep.
     pub(super) fn wake(&self) {
         if let Some(poller) = &self.poller {
             poller.thread().unpark();
@@ -87,6 +88,7 @@ impl Client {
                 return Err(error);
             }
             self.deliveries.want_room();
+            self.wake();
             // A report between the refusal and the wish is not seen: so the wait is short.
             drop(tokio::time::timeout(ROOM_WAIT, self.deliveries.changed()).await);
             outcome = self.producer.send(record);
@@ -97,6 +99,7 @@ impl Client {
     /// Takes back what has not been sent and waits until every record is accounted for. Requests on
     /// the wire are not torn: they end with the broker's answer or librdkafka's time limit.
     pub(super) async fn abandon(&self) {
+        self.wake();
         while !self.deliveries.all_settled() {
             self.producer
                 .purge(PurgeConfig::default().queue().non_blocking());

@@ -28,6 +28,7 @@ use super::topic::TopicName;
 use crate::channel::{Consumer, Slice, Transaction};
 use crate::config::KafkaSinkConfig;
 use crate::metrics::SinkCounters;
+use crate::reactor::Defence;
 use crate::sink::{Sink, SinkError, Status};
 
 /// One call of `process` takes transactions for this long, then sees the last ones through and
@@ -108,7 +109,6 @@ impl KafkaSink {
         let mut bytes_on_their_way = 0;
         let mut dry = false;
         let mut events_since_yield = 0;
-        client.wake();
         loop {
             bytes_on_their_way -= commit_confirmed(client, on_their_way, &self.counters);
             if client.deliveries().any_failure() {
@@ -136,10 +136,13 @@ impl KafkaSink {
                     bytes,
                     taken: Instant::now(),
                 });
-                let last = on_their_way.back().expect("pushed above");
-                send_all(client, &mut self.writer, &last.transaction, slot)
-                    .await
-                    .map_err(|error| failed(self.explain(error)))?;
+                let last = on_their_way.back_mut().expect("pushed above");
+                if Defence::DeliveryReport.removed() {
+                    last.transaction.pass();
+                }
+                let sent = send_all(client, &mut self.writer, &last.transaction, slot).await;
+                client.wake();
+                sent.map_err(|error| failed(self.explain(error)))?;
                 events_since_yield += event_count;
                 if events_since_yield >= YIELD_EVENTS {
                     events_since_yield = 0;
@@ -390,6 +393,8 @@ mod tests {
     /// Blocks of ten events of one byte count each; the cursor in a cell.
     struct Blocks {
         body_bytes: usize,
+        /// How long each takes to read.
+        read_time: Duration,
         left: u64,
         next: u64,
         delivered: std::rc::Rc<std::cell::Cell<u64>>,
@@ -425,7 +430,7 @@ mod tests {
             write_record(&mut payload, &batch, &[]);
             let first_event = self.next;
             self.next += BLOCK_EVENTS;
-            Next::Block(Block {
+            let block = Block {
                 sequence: first_event / BLOCK_EVENTS,
                 first_event,
                 event_count: u32::try_from(BLOCK_EVENTS).unwrap(),
@@ -433,7 +438,15 @@ mod tests {
                 offset: 0,
                 payload: payload.into(),
                 held_bytes: 0,
-            })
+            };
+            if self.read_time.is_zero() {
+                return Next::Block(block);
+            }
+            let read_time = self.read_time;
+            Next::Fetch(Box::pin(async move {
+                tokio::time::sleep(read_time).await;
+                Ok(block)
+            }))
         }
 
         fn delivered(&mut self, cursor: DeliveredTo) {
@@ -449,6 +462,14 @@ mod tests {
     }
 
     fn bench(cluster: &MockCluster<'_, impl rdkafka::client::ClientContext>, body: usize) -> Bench {
+        bench_reading(cluster, body, Duration::ZERO)
+    }
+
+    fn bench_reading(
+        cluster: &MockCluster<'_, impl rdkafka::client::ClientContext>,
+        body: usize,
+        read_time: Duration,
+    ) -> Bench {
         cluster.create_topic("t", 2, 1).unwrap();
         let config = KafkaSinkConfig {
             bootstrap_servers: cluster.bootstrap_servers(),
@@ -468,6 +489,7 @@ mod tests {
         let delivered = std::rc::Rc::default();
         let blocks = Blocks {
             body_bytes: body,
+            read_time,
             left: 50,
             next: 0,
             delivered: std::rc::Rc::clone(&delivered),
@@ -504,6 +526,26 @@ mod tests {
         assert_eq!(bench.counters.event_drain_attempt.get(), 500);
         assert_eq!(bench.counters.event_drain_success.get(), 500);
         assert_eq!(bench.counters.batch_empty.get(), 1);
+        assert_eq!(bench.counters.rollback.get(), 0);
+    }
+
+    /// The polling thread sleeps while nothing is outstanding. It was woken when a call began, found
+    /// nothing while the first block was being read, and slept on for five seconds.
+    #[test]
+    fn reports_are_polled_however_long_the_first_record_takes_to_come() {
+        let cluster = MockCluster::new(1).unwrap();
+        let mut bench = bench_reading(&cluster, 100, Duration::from_millis(20));
+        run(async {
+            bench.sink.start().await.unwrap();
+            let calls = async {
+                while bench.delivered.get() < 500 {
+                    bench.sink.process(&bench.consumer).await.unwrap();
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(4), calls)
+                .await
+                .expect("nobody waits for a thread that sleeps");
+        });
         assert_eq!(bench.counters.rollback.get(), 0);
     }
 

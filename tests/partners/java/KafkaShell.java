@@ -26,7 +26,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * create TOPIC PARTITIONS      makes a topic
  * produce TOPIC TEXT           one record
  * count TOPIC                  one line: records in the topic, all partitions
- * dump TOPIC                   one line per record: partition offset timestamp key headers value
+ * dump TOPIC [FROM]            one line per record: partition offset timestamp key headers value; of each partition from offset FROM on
  * </pre>
  *
  * {@code dump} reads to the ends as they stood when it began. key, value and header values are Base64, {@code -} when null; headers are
@@ -77,14 +77,14 @@ public final class KafkaShell {
                 break;
             case "count":
             case "dump":
-                read(settings, words[1], words[0].equals("dump"));
+                read(settings, words[1], words[0].equals("dump"), words.length > 2 ? Long.parseLong(words[2]) : 0);
                 break;
             default:
                 throw new IllegalArgumentException("unknown command " + words[0]);
         }
     }
 
-    private static void read(Properties settings, String topic, boolean dump) {
+    private static void read(Properties settings, String topic, boolean dump, long from) {
         try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(settings)) {
             List<TopicPartition> partitions = new ArrayList<>();
             consumer.partitionsFor(topic).forEach(info -> partitions.add(new TopicPartition(topic, info.partition())));
@@ -99,7 +99,7 @@ public final class KafkaShell {
                 return;
             }
             consumer.assign(partitions);
-            consumer.seekToBeginning(partitions);
+            partitions.forEach(partition -> consumer.seek(partition, Math.min(from, ends.get(partition))));
             long deadline = System.nanoTime() + 60_000_000_000L;
             while (partitions.stream().anyMatch(partition -> consumer.position(partition) < ends.get(partition))) {
                 if (System.nanoTime() > deadline) {

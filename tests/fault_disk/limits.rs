@@ -1,0 +1,74 @@
+//! What does flumen do when the system gives it no more: descriptors, memory, file size?
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::bench::{CheckpointOn, Layout};
+use crate::caller::Outcome;
+use crate::disk::FileSystem;
+use crate::trial::{ANSWER_LIMIT, RECOVERY_LIMIT, Trial, count, rest};
+
+fn trial(name: &str) -> Option<Trial> {
+    let layout = Layout {
+        name,
+        data: &[FileSystem::Ext4],
+        checkpoint: CheckpointOn::DataDisk,
+        output_bytes: None,
+        without: "",
+    };
+    // Large enough that segments roll all the time: each roll opens and makes files.
+    Trial::start(layout, 2, 20_000)
+}
+
+/// Sets a limit of the running process.
+fn set(trial: &mut Trial, limit: &str) {
+    let pid = trial.bench.collector().process().pid().to_string();
+    let done = Command::new("prlimit")
+        .args(["--pid", &pid, limit])
+        .status();
+    assert!(done.expect("util-linux is here").success(), "{limit}");
+}
+
+fn descriptors(trial: &mut Trial) -> usize {
+    let pid = trial.bench.collector().process().pid();
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd"));
+    open.map_or(0, Iterator::count)
+}
+
+#[test]
+fn without_descriptors_batches_are_refused_until_there_are_some() {
+    let Some(mut trial) = trial("descriptors") else {
+        return;
+    };
+    // The lowest free number decides, so everything above what is open now fails.
+    let open = descriptors(&mut trial);
+    set(&mut trial, &format!("--nofile={open}:"));
+    let before = trial.now();
+    rest(Duration::from_secs(6));
+    let answers = trial.since(before);
+    assert!(answers.len() > 5, "{} answers", answers.len());
+    set(&mut trial, "--nofile=10000:");
+    trial.wait_for(Outcome::Ok, 20, RECOVERY_LIMIT + Duration::from_secs(10));
+    trial.wait_ready();
+    trial.end(Duration::from_secs(20));
+}
+
+#[test]
+fn a_short_write_is_a_failed_write() {
+    let Some(mut trial) = trial("short-write") else {
+        return;
+    };
+    // In the middle of a segment: the write that crosses it is short, the next one is refused.
+    set(&mut trial, "--fsize=2101248:");
+    trial.wait_for(Outcome::Failed, 3, Duration::from_secs(20));
+    set(&mut trial, "--fsize=unlimited:");
+    trial.recovers();
+    let log = trial.bench.collector().log();
+    assert!(log.contains("short write"), "{log}");
+    let attempts = trial.end(ANSWER_LIMIT);
+    assert_eq!(
+        count(&attempts, Outcome::Silence),
+        0,
+        "each call is answered"
+    );
+}
