@@ -28,7 +28,8 @@ CARGO_DENY := 0.20.2
 CARGO_TEST = cargo test --locked
 
 .PHONY: help run build release deps deps-test deny-tool
-.PHONY: test format lint unit simulation simulate config tidy sinks conformance kafka hdfs end-to-end crash fault-disk licences
+.PHONY: test format lint unit simulation simulate config tidy damage damage-short coverage sinks
+.PHONY: conformance kafka hdfs end-to-end crash fault-disk licences
 .PHONY: bench bench-parts
 
 help:
@@ -41,6 +42,8 @@ help:
 	@echo 'make simulate              boxes that fail on purpose, until stopped'
 	@echo 'make crash ROUNDS=1000     kill -9 of collector, broker and HDFS under load'
 	@echo 'make fault-disk STATES=2000     power cuts and failing disks under ext4 and XFS; as root'
+	@echo 'make damage                every bit of a segment flipped, and worse'
+	@echo 'make coverage              lines of the log that tests reach; fails below 95 %'
 	@echo 'make licences              advisories, licences and sources of all crates'
 	@echo 'make bench                 flumen beside a real Flume: the table of the README'
 	@echo 'make bench-parts           the parts of the path of a batch'
@@ -58,7 +61,8 @@ release: deps
 	@echo 'built: $(CARGO_TARGET_DIR)/release/flumen'
 
 # Fast things first: what is wrong is said early. Partners one binary after another.
-test: deps-test format lint unit config tidy simulation licences sinks conformance kafka hdfs end-to-end crash fault-disk
+test: deps-test format lint unit config tidy simulation licences damage-short sinks conformance kafka hdfs \
+    end-to-end crash fault-disk
 	@echo "make test: all passed"
 
 # --- set-up ------------------------------------------------------------------------------------------
@@ -99,6 +103,17 @@ config: deps
 
 tidy: deps
 	$(CARGO_TEST) --test tidy
+
+# Most of these wait for a checkpoint, so four at once.
+damage-short: deps
+	$(CARGO_TEST) --test damage -- --test-threads=4
+
+# A release build of it, then every bit, every pair of sectors, a million seeds.
+damage: deps
+	FLUMEN_DAMAGE=long $(CARGO_TEST) --release --test damage -- --skip flume_ --nocapture --test-threads=$(THREADS)
+
+coverage: deps
+	.ci/coverage
 
 sinks: deps
 	$(CARGO_TEST) --test file_sinks

@@ -19,6 +19,10 @@ pub enum Defence {
     DirectoryFlush,
     /// A segment whose write failed is never written again.
     FailedSegmentEnds,
+    /// The header of a block is held against its checksum.
+    HeaderChecksum,
+    /// A segment whose header is damaged is known by its blocks.
+    HeaderFromBlocks,
     /// The payload of a block is held against its checksum.
     PayloadChecksum,
     /// A block counts only with the epoch of its segment: recycled files hold older blocks.
@@ -51,11 +55,13 @@ pub enum Defence {
 
 impl Defence {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::AckAfterWrite,
         Self::Flush,
         Self::DirectoryFlush,
         Self::FailedSegmentEnds,
+        Self::HeaderChecksum,
+        Self::HeaderFromBlocks,
         Self::PayloadChecksum,
         Self::Epoch,
         Self::Place,
@@ -80,6 +86,8 @@ impl Defence {
             Self::Flush => "flush",
             Self::DirectoryFlush => "directory-flush",
             Self::FailedSegmentEnds => "failed-segment-ends",
+            Self::HeaderChecksum => "header-checksum",
+            Self::HeaderFromBlocks => "header-from-blocks",
             Self::PayloadChecksum => "payload-checksum",
             Self::Epoch => "epoch",
             Self::Place => "place",

@@ -361,7 +361,8 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
     async fn header_at(&mut self, offset: u64) -> Result<Option<(BlockHeader, u32)>, ReadError> {
         let bytes = self.bytes_at(offset, limits::ALIGN_BYTES).await?;
         let (segment, _) = self.open.as_ref().expect("a segment is open");
-        let Ok((header, crc)) = BlockHeader::decode(&bytes) else {
+        let is_checked = !self.ground.lacks(Defence::HeaderChecksum);
+        let Ok((header, crc)) = BlockHeader::decode_with(&bytes, is_checked) else {
             return Ok(None);
         };
         let belongs = header.shard == self.shard
