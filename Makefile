@@ -17,6 +17,9 @@ export PATH := $(CACHE)/bin:$(HOME)/.cargo/bin:$(PATH)
 PORT ?= 4141
 DIRECTORY ?= flumen-quickstart
 ROUNDS ?= 200
+# Executions of each fuzz target in `make fuzz-long`, and which targets.
+EXECUTIONS ?= 10000000
+TARGETS ?=
 # Tests of one binary that run at once. The partners are JVMs: two at a time fit a small box.
 THREADS ?= 2
 CARGO_DENY := 0.20.2
@@ -25,7 +28,7 @@ CARGO_TEST = cargo test --locked
 
 .PHONY: help run build release deps deps-test deny-tool
 .PHONY: test format lint unit config tidy sinks conformance kafka hdfs end-to-end crash licences
-.PHONY: bench bench-parts
+.PHONY: fuzz fuzz-long fuzz-minimise bench bench-parts
 
 help:
 	@echo 'make run                   build and start a collector on 127.0.0.1:$(PORT), files in $(DIRECTORY)/'
@@ -35,6 +38,8 @@ help:
 	@echo 'make format lint unit config tidy      seconds to minutes, no partner'
 	@echo 'make conformance sinks kafka hdfs end-to-end      real Flume clients, brokers and clusters'
 	@echo 'make crash ROUNDS=1000     kill -9 under load'
+	@echo 'make fuzz                  every fuzz target for some seconds, and that each finds a planted defect'
+	@echo 'make fuzz-long EXECUTIONS=10000000 TARGETS="frame call"      that many executions each'
 	@echo 'make licences              advisories, licences and sources of all crates'
 	@echo 'make bench                 flumen beside a real Flume: the table of the README'
 	@echo 'make bench-parts           the parts of the path of a batch'
@@ -52,7 +57,7 @@ release: deps
 	@echo 'built: $(CARGO_TARGET_DIR)/release/flumen'
 
 # Fast things first: what is wrong is said early. Partners one binary after another.
-test: deps-test format lint unit config tidy licences sinks conformance kafka hdfs end-to-end crash
+test: deps-test format lint unit config tidy fuzz licences sinks conformance kafka hdfs end-to-end crash
 	@echo "make test: all passed"
 
 # --- set-up ------------------------------------------------------------------------------------------
@@ -102,6 +107,19 @@ end-to-end: deps-test
 
 crash: deps-test
 	FLUMEN_CRASH_ROUNDS=$(ROUNDS) $(CARGO_TEST) --test crash -- --nocapture
+
+fuzz: deps
+	tests/fuzz/run lint
+	tests/fuzz/run short
+	tests/fuzz/run planted
+
+# The record: what grows and what crashes is kept in the cache.
+fuzz-long: deps
+	tests/fuzz/run long $(EXECUTIONS) $(TARGETS)
+
+# What long runs found, as little as covers the same, beside the corpus of the checkout.
+fuzz-minimise: deps
+	tests/fuzz/run minimise $(TARGETS)
 
 # Advisories are a repository on GitHub; a machine that cannot reach it checks the rest and says so.
 licences: deny-tool
