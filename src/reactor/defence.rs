@@ -37,6 +37,8 @@ pub enum Defence {
     ReleaseBehindCursors,
     /// A checkpoint counts only if the log it speaks of is the one on disk.
     CheckpointFits,
+    /// No number that a checkpoint has seen is given again.
+    NumbersOnce,
     /// A read that failed is tried again, not taken for damage.
     ReadAgain,
     /// A cursor may lie inside a block.
@@ -55,7 +57,7 @@ pub enum Defence {
 
 impl Defence {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::AckAfterWrite,
         Self::Flush,
         Self::DirectoryFlush,
@@ -69,6 +71,7 @@ impl Defence {
         Self::LastCopy,
         Self::ReleaseBehindCursors,
         Self::CheckpointFits,
+        Self::NumbersOnce,
         Self::ReadAgain,
         Self::CursorInBlock,
         Self::PassUnreadable,
@@ -95,6 +98,7 @@ impl Defence {
             Self::LastCopy => "last-copy",
             Self::ReleaseBehindCursors => "release-behind-cursors",
             Self::CheckpointFits => "checkpoint-fits",
+            Self::NumbersOnce => "numbers-once",
             Self::ReadAgain => "read-again",
             Self::CursorInBlock => "cursor-in-block",
             Self::PassUnreadable => "pass-unreadable",

@@ -36,6 +36,7 @@ use std::time::Duration;
 use crc32c::crc32c;
 use futures_lite::future;
 
+use super::header::NUMBER_MAX;
 use super::shared::{LogPosition, LogShared};
 use crate::channel::consumer::DeliveredTo;
 use crate::limits;
@@ -126,7 +127,8 @@ impl Checkpoint {
         if take_u32(&mut rest)? != VERSION {
             return None;
         }
-        let generation = take_u64(&mut rest)?;
+        // Generations and the numbers of the log's end are counted on from.
+        let generation = take_u64(&mut rest).filter(|number| *number <= NUMBER_MAX)?;
         let shard_count = take_u32(&mut rest)?;
         let mut shards = Vec::new();
         for _ in 0..shard_count {
@@ -137,6 +139,9 @@ impl Checkpoint {
             let sequence = take_u64(&mut rest)?;
             let event = take_u64(&mut rest)?;
             let chain = take_u32(&mut rest)?;
+            if [segment, sequence, event].iter().any(|n| *n > NUMBER_MAX) {
+                return None;
+            }
             let end = LogPosition {
                 segment,
                 offset,
@@ -449,6 +454,20 @@ mod tests {
             Checkpoint::decode(&checkpoint().encode()),
             Some(checkpoint())
         );
+    }
+
+    #[test]
+    fn numbers_that_no_log_reaches_are_refused() {
+        for change in [
+            |wrong: &mut Checkpoint| wrong.generation = u64::MAX,
+            |wrong: &mut Checkpoint| wrong.shards[0].end.segment = u64::MAX,
+            |wrong: &mut Checkpoint| wrong.shards[0].end.sequence = u64::MAX,
+            |wrong: &mut Checkpoint| wrong.shards[0].end.event = u64::MAX,
+        ] {
+            let mut wrong = checkpoint();
+            change(&mut wrong);
+            assert_eq!(Checkpoint::decode(&wrong.encode()), None);
+        }
     }
 
     #[test]

@@ -21,6 +21,9 @@ pub const FORMAT_VERSION: u32 = 1;
 pub const SEGMENT_HEADER_BYTES: u64 = limits::ALIGN_BYTES as u64;
 /// Bytes of a block before its payload.
 pub const BLOCK_HEADER_BYTES: usize = 96;
+/// Segments, blocks and events are numbered from 0 in steps of one: no log reaches this. A header with
+/// such a number was made by nobody we know, and counting on from it would overflow.
+pub const NUMBER_MAX: u64 = u64::MAX / 2;
 
 const STATE_IN_USE: u32 = 0;
 const STATE_RELEASED: u32 = 1;
@@ -64,6 +67,12 @@ pub enum HeaderError {
         block_bytes: u32,
         /// `payload_bytes`.
         payload_bytes: u32,
+    },
+    /// The checksum holds, but no log counts so far.
+    #[error("number {number} is beyond any that a log can reach")]
+    Number {
+        /// Of a segment, block or event.
+        number: u64,
     },
 }
 
@@ -147,6 +156,7 @@ impl SegmentHeader {
             first_event: fields.u64(),
             chain: fields.u32(),
         };
+        check_numbers([header.segment, header.first_sequence, header.first_event])?;
         match fields.u32() {
             STATE_RELEASED => Err(HeaderError::Released {
                 segment: header.segment,
@@ -270,12 +280,18 @@ impl BlockHeader {
                 payload_bytes,
             });
         }
+        check_numbers([header.segment, header.sequence, header.first_event])?;
         Ok((header, fields.crc))
     }
 
     fn lengths_agree(&self) -> bool {
         block_bytes(self.payload_bytes as usize) == self.block_bytes as usize
     }
+}
+
+fn check_numbers(numbers: [u64; 3]) -> Result<(), HeaderError> {
+    let beyond = numbers.into_iter().find(|number| *number > NUMBER_MAX);
+    beyond.map_or(Ok(()), |number| Err(HeaderError::Number { number }))
 }
 
 /// Bytes on disk of a block with a payload of `payload_bytes`.
@@ -437,6 +453,40 @@ mod tests {
             *flipped.get_mut(bit / 8).unwrap() ^= 1 << (bit % 8);
             assert!(BlockHeader::decode(&flipped).is_err(), "bit {bit}");
         }
+    }
+
+    /// Found by fuzzing: the reader counted on from such a block, and recovery from such a segment.
+    #[test]
+    fn numbers_that_no_log_reaches_are_refused() {
+        let number = NUMBER_MAX + 1;
+        let forged = |change: fn(&mut BlockHeader)| {
+            let mut header = block();
+            change(&mut header);
+            let mut out = [0; BLOCK_HEADER_BYTES];
+            header.encode(&mut out);
+            BlockHeader::decode(&out)
+        };
+        let refused = Err(HeaderError::Number { number });
+        assert_eq!(forged(|header| header.segment = NUMBER_MAX + 1), refused);
+        assert_eq!(forged(|header| header.sequence = NUMBER_MAX + 1), refused);
+        assert_eq!(
+            forged(|header| header.first_event = NUMBER_MAX + 1),
+            refused
+        );
+        assert!(forged(|header| header.sequence = NUMBER_MAX).is_ok());
+        let segment = SegmentHeader {
+            shard: 1,
+            segment: number,
+            epoch: 3,
+            segment_bytes: 1 << 27,
+            first_sequence: 5,
+            first_event: 6,
+            chain: 7,
+        };
+        let mut out = [0; BLOCK_HEADER_BYTES];
+        segment.encode(&mut out);
+        let refused = Err(HeaderError::Number { number });
+        assert_eq!(SegmentHeader::decode(&out), refused);
     }
 
     #[test]

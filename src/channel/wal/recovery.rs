@@ -148,7 +148,7 @@ pub async fn recover<G: Ground>(
         end.sequence = end.sequence.max(last.first_sequence);
         end.event = end.event.max(last.first_event);
     }
-    if let Some(written) = written {
+    if let Some(written) = written.filter(|_| !ground.lacks(Defence::NumbersOnce)) {
         end = log.outnumber(written, checkpoint.is_some(), end, shard);
     }
     log.drop_empty(end);

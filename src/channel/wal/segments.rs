@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::header::{NUMBER_MAX, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::patience::{no_answer, patiently};
 use super::shared::{LogPosition, SegmentInfo};
 use crate::limits;
@@ -533,8 +533,8 @@ pub fn segment_file_name(slot: u64) -> String {
 #[must_use]
 pub fn slot_of(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?;
-    name.strip_prefix("segment-")?
-        .strip_suffix(".wal")?
-        .parse()
-        .ok()
+    let slot = name.strip_prefix("segment-")?.strip_suffix(".wal")?;
+    let slot: u64 = slot.parse().ok()?;
+    // A number that leaves no room for the next one is not ours.
+    (slot <= NUMBER_MAX).then_some(slot)
 }

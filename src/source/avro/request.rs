@@ -156,7 +156,9 @@ async fn put<P: Put>(
 fn java_text(error: &AvroError) -> String {
     match error {
         AvroError::Truncated { .. } => "java.io.EOFException".to_owned(),
-        AvroError::VarintTooLong { .. } | AvroError::NegativeLength { .. } => runtime_text(error),
+        AvroError::VarintTooLong { .. }
+        | AvroError::NegativeLength { .. }
+        | AvroError::Branch { .. } => runtime_text(error),
     }
 }
 
