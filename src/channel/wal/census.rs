@@ -153,8 +153,15 @@ impl Census {
                 let same = other
                     .segment()
                     .is_some_and(|other| (other.id, other.epoch) == (segment.id, segment.epoch));
-                // Of two begun segments without a block one is enough.
-                let counts = other.agrees || (!file.agrees && other.path < file.path);
+                // A header that says so itself counts more than a block that may have strayed; of two
+                // begun segments without a block one is enough.
+                let own = |it: &SegmentFile| it.header_damage.is_none();
+                let counts = match (own(other), own(file)) {
+                    _ if other.agrees => true,
+                    (true, false) => true,
+                    (false, true) => false,
+                    _ => other.path < file.path,
+                };
                 same && other.path != file.path && counts
             };
             if file.agrees || !self.files.iter().any(is_twin) {

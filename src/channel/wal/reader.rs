@@ -53,6 +53,9 @@ impl SegmentTable for Arc<LogShared> {
     }
 }
 
+/// Places of a segment that are tried before its disk counts as dead.
+const PROBES: u64 = 8;
+
 /// A read that the device refused.
 #[derive(Debug, thiserror::Error)]
 #[error("segment {segment} offset {offset}: reading failed")]
@@ -461,13 +464,15 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
         Ok(!self.chunk.is_empty())
     }
 
-    /// Whether the first or the last sector of the segment can be read.
+    /// Whether any other part of the segment can be read.
     async fn answers_elsewhere(&self, segment: &SegmentInfo, file: &Rc<G::File>) -> bool {
         if self.ground.lacks(Defence::ReadAgain) {
             return true;
         }
-        let last = segment.bytes.saturating_sub(SEGMENT_HEADER_BYTES);
-        for offset in [0, last] {
+        let sector = limits::ALIGN_BYTES as u64;
+        let sectors = (segment.bytes / sector).max(1);
+        for part in 0..PROBES {
+            let offset = (sectors - 1) * part / (PROBES - 1) * sector;
             let read = read_from(segment, &**file, offset, limits::ALIGN_BYTES).await;
             let read = match read {
                 Err(error) => {
