@@ -4,7 +4,7 @@
 //! A protocol that differs in documentation or types we do not use is recognised as [`Layout::Own`].
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::schema::Schema;
@@ -69,7 +69,7 @@ impl Foreign {
         if theirs.wire_form() == ours.wire_form() {
             return Ok(Layout::Own);
         }
-        Ok(Layout::Foreign(Rc::new(theirs)))
+        Ok(Layout::Foreign(Arc::new(theirs)))
     }
 
     fn parse(text: &[u8]) -> Result<Self, ForeignError> {

@@ -1,11 +1,12 @@
 //! The handshake: client and server compare the MD5 of their protocols.
 //!
-//! [`Protocols`] lives on one shard per source; the rest is pure.
+//! [`Protocols`] is shared by the shards of a source: a client that was understood once is understood on
+//! whichever shard its next connection comes to. The rest is pure.
 
 #![deny(clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::call::skip_map;
 use super::foreign::{Foreign, ForeignError};
@@ -26,7 +27,7 @@ pub enum Layout {
     /// As ours: the bytes are used as they are.
     Own,
     /// By the client's own schema: decoded and encoded anew.
-    Foreign(Rc<Foreign>),
+    Foreign(Arc<Foreign>),
 }
 
 /// What the client is told.
@@ -124,7 +125,7 @@ pub(crate) fn response(matched: Match) -> Vec<u8> {
     out
 }
 
-/// Client protocols that one shard of a source has seen. Bounded: the oldest is forgotten, and its
+/// Client protocols that a source has seen. Bounded: the oldest is forgotten, and its
 /// client sends its text again.
 #[derive(Debug, Default)]
 pub struct Protocols {
