@@ -20,6 +20,9 @@ ROUNDS ?= 200
 # Executions of each fuzz target in `make fuzz-long`, and which targets.
 EXECUTIONS ?= 10000000
 TARGETS ?=
+# Seeds of `make simulate`; 0 is: until stopped. Without FIRST each call begins somewhere else.
+SEEDS ?= 0
+FIRST ?= $(shell date +%s)000000
 # Tests of one binary that run at once. The partners are JVMs: two at a time fit a small box.
 THREADS ?= 2
 CARGO_DENY := 0.20.2
@@ -27,7 +30,7 @@ CARGO_DENY := 0.20.2
 CARGO_TEST = cargo test --locked
 
 .PHONY: help run build release deps deps-test deny-tool
-.PHONY: test format lint unit config tidy sinks conformance kafka hdfs end-to-end crash licences
+.PHONY: test format lint unit simulation simulate config tidy sinks conformance kafka hdfs end-to-end crash licences
 .PHONY: fuzz fuzz-long fuzz-minimise bench bench-parts
 
 help:
@@ -37,6 +40,7 @@ help:
 	@echo
 	@echo 'make format lint unit config tidy      seconds to minutes, no partner'
 	@echo 'make conformance sinks kafka hdfs end-to-end      real Flume clients, brokers and clusters'
+	@echo 'make simulate              boxes that fail on purpose, until stopped'
 	@echo 'make crash ROUNDS=1000     kill -9 under load'
 	@echo 'make fuzz                  every fuzz target for some seconds, and that each finds a planted defect'
 	@echo 'make fuzz-long EXECUTIONS=10000000 TARGETS="frame call"      that many executions each'
@@ -57,7 +61,7 @@ release: deps
 	@echo 'built: $(CARGO_TARGET_DIR)/release/flumen'
 
 # Fast things first: what is wrong is said early. Partners one binary after another.
-test: deps-test format lint unit config tidy fuzz licences sinks conformance kafka hdfs end-to-end crash
+test: deps-test format lint unit config tidy simulation fuzz licences sinks conformance kafka hdfs end-to-end crash
 	@echo "make test: all passed"
 
 # --- set-up ------------------------------------------------------------------------------------------
@@ -83,6 +87,15 @@ lint: deps
 
 unit: deps
 	$(CARGO_TEST) --lib --bins
+
+# Boxes that fail on purpose: a few thousand seeds, and every planted bug.
+simulation: deps
+	$(CARGO_TEST) --test simulation
+
+# Until it is stopped, or SEEDS of them from FIRST on: make simulate SEEDS=1000000 FIRST=0
+simulate: deps
+	FLUMEN_SIM_SEEDS=$(SEEDS) FLUMEN_SIM_FIRST=$(FIRST) $(CARGO_TEST) --release --test simulation -- \
+	    --nocapture every_seed
 
 config: deps
 	$(CARGO_TEST) --test config

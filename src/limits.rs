@@ -66,6 +66,11 @@ pub const PREWRITE_BYTES_AT_START: u64 = 384 * 1024 * 1024;
 pub const SPARES_MAX: usize = 4;
 /// Committed blocks that one consumer group may hold in memory, per shard.
 pub const TAIL_BYTES_MAX: usize = 24 * MIB;
+/// Reads of one place that may fail before what is there counts as damaged. A medium that refuses once
+/// may give the data a moment later; taking a passing error for damage would lose them.
+pub const READ_ATTEMPTS_MAX: u32 = 5;
+/// Between two of them.
+pub const READ_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// One read of a sink that lags.
 pub const READ_BACK_BYTES: usize = MIB;
 

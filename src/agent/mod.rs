@@ -3,7 +3,7 @@
 //! ```text
 //! main thread      preflight → locks → checkpoint → shards recover → drains start → shards serve
 //!                  → signals … → sources stop → sinks stop → channels close → exit
-//! shard threads    one glommio executor each: logs, memory channels, sources      (shard)
+//! shard threads    one executor each: logs, memory channels, sources              (shard)
 //! drain threads    one tokio-uring runtime each: consumer groups, sinks, cursors  (drain)
 //! admin thread     metrics and health                                             (admin)
 //! ```

@@ -221,6 +221,7 @@ impl Agent {
             let job = ShardJob {
                 index,
                 core: *core,
+                runtime: topology.runtime,
                 channels: channels
                     .iter()
                     .map(|parts| parts.job(index, shard_count, shards_known))

@@ -1,4 +1,4 @@
-//! A shard thread: one glommio executor with its logs, its channels and its part of every source.
+//! A shard thread: one executor with its logs, its channels and its part of every source.
 //!
 //! Lives from start to stop. The main thread moves it through its [`Stage`]s; it answers each with a
 //! [`Report`].
@@ -11,20 +11,21 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use glommio::{LocalExecutorBuilder, Placement as CorePlacement};
-use tokio::sync::watch;
+use tokio::sync::{mpsc as tasks, watch};
 
 use super::put::ChannelPut;
+use super::topology::Runtime;
 use crate::admin::{Health, ProgressBoard, Unit};
 use crate::channel::wal::{AppendMeters, LogShared, ShardLog, WalPlan, open_shard};
 use crate::channel::{MemoryPut, PutError};
 use crate::config::{SourceConfig, SourceKind};
 use crate::interceptor::Chain;
 use crate::metrics::{Recorder, Registry};
-use crate::reactor::{Ground, ShardWorld};
+use crate::reactor::{ShardWorld, World, run_ring};
 use crate::selector::Replicating;
 use crate::source::avro::{AvroSource, Placement, Stop};
 
-/// Memory registered with a shard's ring: block buffers come from here while they last.
+/// Memory registered with a glommio shard's ring: block buffers come from here while they last.
 const RING_MEMORY_BYTES: usize = 48 << 20;
 /// How often a shard shows that it runs and whether its channels take batches.
 const BEAT_EVERY: Duration = Duration::from_millis(500);
@@ -80,6 +81,7 @@ pub(super) enum ChannelJob {
 pub(super) struct ShardJob {
     pub(super) index: usize,
     pub(super) core: Option<usize>,
+    pub(super) runtime: Runtime,
     pub(super) channels: Vec<ChannelJob>,
     pub(super) sources: Vec<SourceConfig>,
     pub(super) placement: BTreeMap<String, Arc<Placement>>,
@@ -96,28 +98,42 @@ pub(super) fn spawn(job: ShardJob) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name(name.clone())
         .spawn(move || {
-            let placement = job
-                .core
-                .map_or(CorePlacement::Unbound, CorePlacement::Fixed);
-            let executor = LocalExecutorBuilder::new(placement)
-                .name(&name)
-                .io_memory(RING_MEMORY_BYTES)
-                .make();
-            match executor {
-                Ok(executor) => executor.run(run(job)),
-                Err(error) => {
-                    let text = format!("the executor cannot be made: {error}");
-                    tell(
-                        &job.report,
-                        Report::Failed {
-                            shard: job.index,
-                            text,
-                            exit_code: 71,
-                        },
-                    );
-                }
+            let (shard, report) = (job.index, job.report.clone());
+            let ran = match job.runtime {
+                Runtime::Ring => on_ring(job),
+                Runtime::Glommio => on_glommio(job, &name),
+            };
+            if let Err(error) = ran {
+                let text = format!("the executor cannot be made: {error}");
+                tell(
+                    &report,
+                    Report::Failed {
+                        shard,
+                        text,
+                        exit_code: 71,
+                    },
+                );
             }
         })
+}
+
+fn on_ring(job: ShardJob) -> std::io::Result<()> {
+    if let Some(core) = job.core {
+        core_affinity::set_for_current(core_affinity::CoreId { id: core });
+    }
+    run_ring(|world| run(world, job))
+}
+
+fn on_glommio(job: ShardJob, name: &str) -> std::io::Result<()> {
+    let placement = job
+        .core
+        .map_or(CorePlacement::Unbound, CorePlacement::Fixed);
+    let executor = LocalExecutorBuilder::new(placement)
+        .name(name)
+        .io_memory(RING_MEMORY_BYTES)
+        .make()?;
+    executor.run(async move { run(ShardWorld::new(), job).await });
+    Ok(())
 }
 
 /// The main thread may be gone already; then its stage says so next.
@@ -125,8 +141,7 @@ fn tell(report: &mpsc::Sender<Report>, what: Report) {
     report.send(what).ok();
 }
 
-async fn run(mut job: ShardJob) {
-    let world = ShardWorld::new();
+async fn run<W: World>(world: W, mut job: ShardJob) {
     let puts = match open_channels(&world, &mut job).await {
         Ok((puts, logs)) => {
             tell(&job.report, Report::Recovered { logs });
@@ -164,15 +179,22 @@ async fn reached(stages: &mut watch::Receiver<Stage>, stage: Stage) -> Stage {
 }
 
 /// Starts this shard's part of every source; returns when all are stopped.
-async fn serve(world: &ShardWorld, puts: &[NamedPut], job: &mut ShardJob) {
+async fn serve<W: World>(world: &W, puts: &[NamedPut<W>], job: &mut ShardJob) {
     let stop = Stop::default();
-    let mut serving = Vec::new();
+    // Every source that serves holds a sender; the last one to end closes the channel.
+    let (serves, mut all_ended) = tasks::channel::<()>(1);
     let ack_latency = job.registry.shards()[job.index].ack_latency.recorder();
     let ack_latency = Rc::new(RefCell::new(ack_latency));
     for source in &job.sources {
         let listening = source_of(world, puts, job, source, &ack_latency, &stop).listen();
         match listening {
-            Ok(listening) => serving.push(glommio::spawn_local(listening.serve())),
+            Ok(listening) => {
+                let serves = serves.clone();
+                world.spawn(async move {
+                    listening.serve().await;
+                    drop(serves);
+                });
+            }
             Err(error) => {
                 let (shard, text) = (job.index, chain_of(&error));
                 tell(
@@ -189,20 +211,19 @@ async fn serve(world: &ShardWorld, puts: &[NamedPut], job: &mut ShardJob) {
     tell(&job.report, Report::Serving);
     reached(&mut job.stage, Stage::StopSources).await;
     stop.stop();
-    for source in serving {
-        source.await;
-    }
+    drop(serves);
+    all_ended.recv().await;
     tell(&job.report, Report::SourcesStopped);
 }
 
-fn source_of(
-    world: &ShardWorld,
-    puts: &[NamedPut],
+fn source_of<W: World>(
+    world: &W,
+    puts: &[NamedPut<W>],
     job: &ShardJob,
     source: &SourceConfig,
     ack_latency: &Rc<RefCell<Recorder>>,
     stop: &Stop,
-) -> AvroSource<ShardWorld, ChannelPut<ShardWorld>> {
+) -> AvroSource<W, ChannelPut<W>> {
     let SourceKind::Avro(config) = &source.kind;
     let channels = |names: &[String]| {
         let put = |name: &String| {
@@ -229,12 +250,13 @@ fn source_of(
     }
 }
 
-type NamedPut = (Rc<str>, ChannelPut<ShardWorld>);
+type NamedPut<W> = (Rc<str>, ChannelPut<W>);
+type NamedLogs = Vec<(usize, ShardLog)>;
 
-async fn open_channels(
-    world: &ShardWorld,
+async fn open_channels<W: World>(
+    world: &W,
     job: &mut ShardJob,
-) -> Result<(Vec<NamedPut>, Vec<(usize, ShardLog)>), String> {
+) -> Result<(Vec<NamedPut<W>>, NamedLogs), String> {
     let (mut puts, mut logs) = (Vec::new(), Vec::new());
     let shard = u32::try_from(job.index).expect("at most 256 shards");
     for (place, channel) in job.channels.iter().enumerate() {
@@ -319,11 +341,11 @@ fn chain_of(error: &dyn std::error::Error) -> String {
 }
 
 /// Shows that the shard runs, and whether its channels take batches.
-fn beat(
-    world: ShardWorld,
-    puts: Vec<NamedPut>,
+fn beat<W: World>(
+    world: W,
+    puts: Vec<NamedPut<W>>,
     job: &ShardJob,
-) -> impl Future<Output = ()> + use<> {
+) -> impl Future<Output = ()> + use<W> {
     let heartbeat = job.health.heartbeat(format!("shard-{}", job.index));
     let busy_ns = Arc::clone(&job.registry.shards()[job.index].busy_ns);
     let (health, registry, shard) = (
@@ -335,8 +357,7 @@ fn beat(
         let mut refused_before = vec![false; puts.len()];
         loop {
             heartbeat.beat();
-            // Each call gives what was spent since the one before.
-            let busy = glommio::executor().executor_stats().total_runtime();
+            let busy = world.busy();
             busy_ns.add(u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX));
             for ((name, put), refused_before) in puts.iter().zip(&mut refused_before) {
                 let refusal = put.refusal();

@@ -59,6 +59,12 @@ pub struct Commit {
 }
 
 impl Commit {
+    /// Whether a block that holds a part of the batch was refused.
+    pub(super) fn has_failed(&self) -> bool {
+        let refused = |outcome: &Rc<Outcome>| matches!(outcome.state.borrow().result, Some(Err(_)));
+        self.failed.is_some() || self.open.iter().any(refused)
+    }
+
     /// Waits for `outcome` too.
     pub(super) fn wait_for(&mut self, outcome: Rc<Outcome>) {
         self.open.insert(0, outcome);

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use super::diagnostic::{Finding, Findings};
 use super::names;
 
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 13] = [
     "flume.monitoring.type",
     "flume.monitoring.port",
     "flume.root.logger",
@@ -16,6 +16,8 @@ const KNOWN: [&str; 11] = [
     "flume.log.file",
     "flumen.shards",
     "flumen.drainThreads",
+    "flumen.pin",
+    "flumen.reactor",
     "flumen.admin.address",
     "propertiesImplementation",
     "org.apache.flume.log.printconfig",
@@ -47,6 +49,8 @@ fn one(key: &str, value: &str) -> Option<Finding> {
         },
         "flume.monitoring.port" => bad_unless(value.parse::<u16>().is_ok_and(|port| port > 0), value, "a port, 1 to 65535"),
         "flumen.shards" | "flumen.drainThreads" => bad_unless(value.parse::<u16>().is_ok_and(|count| count > 0), value, "a number of threads, from 1"),
+        "flumen.pin" => bad_unless(["true", "false"].contains(&value.trim().to_lowercase().as_str()), value, "true or false"),
+        "flumen.reactor" => bad_unless(["ring", "glommio"].contains(&value.trim()), value, "ring or glommio"),
         "flumen.admin.address" => bad_unless(value.parse::<SocketAddr>().is_ok(), value, "an address as 127.0.0.1:41490"),
         "flume.root.logger" => {
             let level = value.split(',').next().unwrap_or_default().trim().to_ascii_uppercase();

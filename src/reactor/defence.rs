@@ -29,12 +29,10 @@ pub enum Defence {
     Chain,
     /// Where two segments hold a block of one number, the later segment's counts.
     LastCopy,
-    /// Segments are let go after the checkpoint with the cursors is durable, not before.
-    ReleaseAfterCheckpoint,
+    /// Segments are let go when every group's cursor has passed them, not earlier.
+    ReleaseBehindCursors,
     /// A checkpoint counts only if the log it speaks of is the one on disk.
     CheckpointFits,
-    /// No number that a checkpoint has seen is given again.
-    NumbersOnce,
     /// A read that failed is tried again, not taken for damage.
     ReadAgain,
     /// A cursor may lie inside a block.
@@ -45,7 +43,7 @@ pub enum Defence {
 
 impl Defence {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 14] = [
         Self::AckAfterWrite,
         Self::Flush,
         Self::DirectoryFlush,
@@ -55,9 +53,8 @@ impl Defence {
         Self::Place,
         Self::Chain,
         Self::LastCopy,
-        Self::ReleaseAfterCheckpoint,
+        Self::ReleaseBehindCursors,
         Self::CheckpointFits,
-        Self::NumbersOnce,
         Self::ReadAgain,
         Self::CursorInBlock,
         Self::PassUnreadable,
@@ -76,9 +73,8 @@ impl Defence {
             Self::Place => "place",
             Self::Chain => "chain",
             Self::LastCopy => "last-copy",
-            Self::ReleaseAfterCheckpoint => "release-after-checkpoint",
+            Self::ReleaseBehindCursors => "release-behind-cursors",
             Self::CheckpointFits => "checkpoint-fits",
-            Self::NumbersOnce => "numbers-once",
             Self::ReadAgain => "read-again",
             Self::CursorInBlock => "cursor-in-block",
             Self::PassUnreadable => "pass-unreadable",

@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio_uring::buf::{BoundedBuf, IoBuf, IoBufMut};
 
+use super::aligned::AlignedMemory;
 use super::clock::Clock;
 use super::files;
 use super::world::{DiskFile, Fill, Ground, WriteBuffer};
@@ -116,45 +117,27 @@ impl Ground for DrainWorld {
     }
 }
 
-/// Page-aligned memory: an anonymous mapping, which is what direct I/O asks for, without `unsafe`.
-#[derive(Debug)]
-struct AlignedMemory(memmap2::MmapMut);
-
-impl AlignedMemory {
-    fn new(bytes: usize) -> Self {
-        let map = memmap2::MmapMut::map_anon(bytes.next_multiple_of(limits::ALIGN_BYTES))
-            .expect("an anonymous mapping fails only when the process is out of memory");
-        Self(map)
-    }
-}
-
-impl AsRef<[u8]> for AlignedMemory {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 // SAFETY: the mapping is made once, at its final size, and neither moves nor shrinks while the value
 // lives, wherever the value itself is moved; an anonymous mapping is zeroed, so all of it is
 // initialised.
 unsafe impl IoBuf for AlignedMemory {
     fn stable_ptr(&self) -> *const u8 {
-        self.0.as_ptr()
+        self.as_ptr()
     }
 
     fn bytes_init(&self) -> usize {
-        self.0.len()
+        self.len()
     }
 
     fn bytes_total(&self) -> usize {
-        self.0.len()
+        self.len()
     }
 }
 
 // SAFETY: as above; the mapping is writable and this value is its only owner.
 unsafe impl IoBufMut for AlignedMemory {
     fn stable_mut_ptr(&mut self) -> *mut u8 {
-        self.0.as_mut_ptr()
+        self.as_mut_ptr()
     }
 
     // SAFETY: all bytes are initialised from the start, so there is nothing to keep.
@@ -171,7 +154,7 @@ impl WriteBuffer for DrainBuffer {
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.0.0
+        self.0.as_mut()
     }
 
     fn share(self, length: usize) -> Bytes {

@@ -27,6 +27,7 @@ use glommio::net::{TcpListener, TcpStream};
 use super::clock::Clock;
 use super::files;
 use super::lent::LendingDesk;
+use super::sockets;
 use super::world::{
     AcceptedHandle, AcceptedStream, ByteStream, DiskFile, Fill, Ground, StreamListener, World,
     WriteBuffer,
@@ -166,17 +167,7 @@ impl World for ShardWorld {
     type Listener = ShardListener;
 
     fn listen(&self, address: SocketAddr) -> io::Result<ShardListener> {
-        let socket = socket2::Socket::new(
-            socket2::Domain::for_address(address),
-            socket2::Type::STREAM,
-            Some(socket2::Protocol::TCP),
-        )?;
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        // Flume's backlog.
-        socket.listen(1024)?;
+        let socket = sockets::listen(address)?;
         // SAFETY: the descriptor is a listening TCP socket, and `into_raw_fd` gave up its ownership,
         // so glommio's listener is the only owner from here on.
         let listener = unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) };
@@ -186,10 +177,7 @@ impl World for ShardWorld {
     fn adopt(&self, accepted: AcceptedStream) -> io::Result<ShardStream> {
         match accepted.stream {
             AcceptedHandle::Socket(socket) => {
-                socket.set_nonblocking(true)?;
-                let socket = socket2::Socket::from(socket);
-                socket.set_tcp_nodelay(true)?;
-                socket.set_keepalive(true)?;
+                let socket = sockets::adopt(socket)?;
                 Ok(ShardStream {
                     stream: RefCell::new(TcpStream::from(socket)),
                 })
@@ -199,6 +187,10 @@ impl World for ShardWorld {
                 "a simulated connection",
             )),
         }
+    }
+
+    fn busy(&self) -> Duration {
+        glommio::executor().executor_stats().total_runtime()
     }
 }
 

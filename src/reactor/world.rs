@@ -100,6 +100,10 @@ pub trait World: Ground {
     /// # Errors
     /// What the system says.
     fn adopt(&self, accepted: AcceptedStream) -> io::Result<Self::Stream>;
+    /// What this thread has worked since the last call.
+    fn busy(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Memory that is filled, written to disk, and then read by the drain.

@@ -246,7 +246,8 @@ impl<G: Ground> Put for Appender<G> {
             .await?;
         let mut commit = Commit::default();
         if fits_block {
-            commit.wait_for(inner.append(batch, &overlay).await);
+            let outcome = inner.append(batch, &overlay, || false).await;
+            commit.wait_for(outcome.expect("a whole batch is never moot"));
         } else {
             inner.append_in_parts(batch, &overlay, &mut commit).await;
         }
@@ -317,14 +318,23 @@ impl<G: Ground> Inner<G> {
         Ok(())
     }
 
-    /// Adds one record, waiting until a buffer has room for it. The caller holds the turn.
-    async fn append(&self, batch: &Batch<'_>, overlay: &[u8]) -> Rc<Outcome> {
+    /// Adds one record, waiting until a buffer has room for it, unless it is `moot` by then. The caller
+    /// holds the turn.
+    async fn append(
+        &self,
+        batch: &Batch<'_>,
+        overlay: &[u8],
+        moot: impl Fn() -> bool,
+    ) -> Option<Rc<Outcome>> {
         let bytes = record_bytes(batch, overlay);
         loop {
+            if moot() {
+                return None;
+            }
             if let Some(outcome) = self.try_append(batch, overlay, bytes) {
                 self.show_oldest();
                 self.filled.notify_one();
-                return outcome;
+                return Some(outcome);
             }
             self.room.notified().await;
         }
@@ -364,27 +374,64 @@ impl<G: Ground> Inner<G> {
         Some(Rc::clone(&filling.outcome))
     }
 
-    /// Cuts a batch that is larger than a block at event boundaries.
+    /// Cuts a batch that is larger than a block at event boundaries. Nothing is stored behind a part
+    /// that was refused: the client repeats the whole batch, and its order must hold.
     async fn append_in_parts(&self, batch: &Batch<'_>, overlay: &[u8], commit: &mut Commit) {
         let room = payload_bytes_max(self.block_bytes()) - RECORD_HEADER_BYTES - overlay.len();
+        let mut stored = 0;
         for piece in batch.pieces {
             let mut cursor = Cursor::new(piece);
             let (mut start, mut count, mut end) = (0, 0, 0);
             while cursor.bytes_left() > 0 {
                 let next = Events::skip(&mut cursor).expect("the source has scanned the batch");
                 if count > 0 && next - start > room {
-                    let part = part_of(batch, &piece[start..end], count);
-                    commit.wait_for(self.append(&part.as_batch(batch), overlay).await);
+                    if !self
+                        .append_part(batch, &piece[start..end], count, overlay, commit)
+                        .await
+                    {
+                        return self.give_up(batch.event_count - stored);
+                    }
+                    stored += count;
                     (start, count) = (end, 0);
                 }
                 count += 1;
                 end = next;
             }
             if count > 0 {
-                let part = part_of(batch, &piece[start..end], count);
-                commit.wait_for(self.append(&part.as_batch(batch), overlay).await);
+                if !self
+                    .append_part(batch, &piece[start..end], count, overlay, commit)
+                    .await
+                {
+                    return self.give_up(batch.event_count - stored);
+                }
+                stored += count;
             }
         }
+    }
+
+    /// Adds `piece`, a part of `batch`. False: a part before it was refused, and it is not added.
+    async fn append_part(
+        &self,
+        batch: &Batch<'_>,
+        piece: &[u8],
+        event_count: usize,
+        overlay: &[u8],
+        commit: &mut Commit,
+    ) -> bool {
+        let pieces = [piece];
+        let part = Batch {
+            pieces: &pieces,
+            event_count,
+            overlay: batch.overlay,
+            arrival_ms: batch.arrival_ms,
+        };
+        let outcome = self.append(&part, overlay, || commit.has_failed()).await;
+        outcome.map(|outcome| commit.wait_for(outcome)).is_some()
+    }
+
+    /// Room that was taken for events that are not stored.
+    fn give_up(&self, event_count: usize) {
+        self.admission.usage.release(event_count as u64, 0);
     }
 
     fn activate(&self, active: ActiveSegment<G::File>) {
@@ -571,15 +618,23 @@ impl<G: Ground> Inner<G> {
         self.segments.failed(&active.info.path);
     }
 
-    /// Nobody could store the block: its batches are FAILED, and their agents keep them.
+    /// Nobody could store the block: its batches are FAILED, and their agents keep them. So are those
+    /// that gathered meanwhile: the rest of a batch must not be stored behind a part that was not.
     fn refuse(&self, sealed: Sealed<G::Buffer>, error: &SegmentError) {
         let refusal = self.refusal_of(error);
         tracing::error!("{refusal}; {error}");
-        let event_count = sealed.filling.event_count as u64;
-        self.admission.usage.release(event_count, 0);
-        self.admission.counters.event_put_error.add(event_count);
-        sealed.filling.outcome.resolve(Err(refusal.clone()));
-        self.state.borrow_mut().refusal = Some(refusal);
+        let gathered = {
+            let mut state = self.state.borrow_mut();
+            state.refusal = Some(refusal.clone());
+            state.filling.take()
+        };
+        for filling in std::iter::once(sealed.filling).chain(gathered) {
+            let event_count = filling.event_count as u64;
+            self.admission.usage.release(event_count, 0);
+            self.admission.counters.event_put_error.add(event_count);
+            filling.outcome.resolve(Err(refusal.clone()));
+        }
+        self.room.notify_waiters();
     }
 
     /// What a source is told when there is no segment to write to.
@@ -671,7 +726,9 @@ impl<G: Ground> Inner<G> {
             for segment in self.shared.take_released() {
                 self.segments.recycle(segment).await;
             }
-            self.segments.trim_spares().await;
+            if self.ground.now() >= retry_at {
+                self.segments.trim_spares().await;
+            }
             let spares = self.segments.spare_count() as u64;
             self.meters.borrow().gauges.spare_segment_count.set(spares);
             if let Err(error) = self.segments.prepare_spare(1).await {
@@ -745,30 +802,6 @@ impl<B: WriteBuffer> Filling<B> {
             started_at: now,
             outcome: Rc::default(),
             since_ms,
-        }
-    }
-}
-
-/// A part of a batch, cut at event boundaries.
-struct Part<'a> {
-    piece: [&'a [u8]; 1],
-    event_count: usize,
-}
-
-fn part_of<'a>(_batch: &Batch<'a>, piece: &'a [u8], event_count: usize) -> Part<'a> {
-    Part {
-        piece: [piece],
-        event_count,
-    }
-}
-
-impl Part<'_> {
-    fn as_batch<'b>(&'b self, batch: &'b Batch<'_>) -> Batch<'b> {
-        Batch {
-            pieces: &self.piece,
-            event_count: self.event_count,
-            overlay: batch.overlay,
-            arrival_ms: batch.arrival_ms,
         }
     }
 }

@@ -27,6 +27,7 @@
 //!      …     4  crc                CRC32C of all before
 //! ```
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,7 @@ use futures_lite::future;
 use super::header::NUMBER_MAX;
 use super::shared::{LogPosition, LogShared};
 use crate::channel::consumer::DeliveredTo;
+use crate::limits;
 use crate::metrics::ChannelCounters;
 use crate::reactor::{Defence, Ground};
 
@@ -57,6 +59,15 @@ pub struct ShardCheckpoint {
     pub end_epoch: u64,
     /// Each consumer group's cursor.
     pub cursors: Vec<(String, DeliveredTo)>,
+}
+
+impl ShardCheckpoint {
+    /// The cursor of `group`; none if the group is not known here.
+    #[must_use]
+    pub fn cursor(&self, group: &str) -> Option<DeliveredTo> {
+        let found = self.cursors.iter().find(|(name, _)| name == group);
+        found.map(|(_, cursor)| *cursor)
+    }
 }
 
 /// All shards of one channel.
@@ -165,8 +176,17 @@ impl Checkpoint {
         let mut newest: Option<Self> = None;
         for name in FILE_NAMES {
             let path = directory.join(name);
-            let Ok(bytes) = ground.read_small(&path).await else {
-                continue;
+            let bytes = match read_patiently(ground, &path).await {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    tracing::error!(
+                        "checkpoint {} cannot be read: {error}; the other generation or a scan of the \
+                         log takes its place",
+                        path.display()
+                    );
+                    continue;
+                }
             };
             match Self::decode(&bytes) {
                 Some(found) => {
@@ -192,6 +212,22 @@ impl Checkpoint {
     pub fn shard(&self, shard: u32) -> Option<&ShardCheckpoint> {
         self.shards.iter().find(|entry| entry.shard == shard)
     }
+}
+
+/// An error that passes must not cost the cursors.
+async fn read_patiently<G: Ground>(ground: &G, path: &Path) -> io::Result<Vec<u8>> {
+    let mut read = ground.read_small(path).await;
+    for _ in 1..limits::READ_ATTEMPTS_MAX {
+        if !read
+            .as_ref()
+            .is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
+        {
+            break;
+        }
+        ground.sleep(limits::READ_AGAIN_AFTER).await;
+        read = ground.read_small(path).await;
+    }
+    read
 }
 
 fn put_u32(out: &mut Vec<u8>, value: usize) {
@@ -281,9 +317,6 @@ impl<G: Ground> CheckpointWriter<G> {
         self.current.generation += 1;
         let turn = usize::from(self.current.generation % 2 == 1);
         let path = self.directory.join(FILE_NAMES[turn]);
-        if self.ground.lacks(Defence::ReleaseAfterCheckpoint) {
-            self.let_go();
-        }
         match self.ground.replace(&path, self.current.encode()).await {
             Ok(()) => self.let_go(),
             Err(error) => {
@@ -335,7 +368,12 @@ impl<G: Ground> CheckpointWriter<G> {
     /// The cursors are durable: blocks that every group has passed may be overwritten.
     fn let_go(&self) {
         for (log, entry) in self.logs.iter().zip(&self.current.shards) {
-            if let Some(block) = entry.cursors.iter().map(|(_, cursor)| cursor.block).min() {
+            let passed = entry.cursors.iter().map(|(_, cursor)| cursor.block).min();
+            let passed = match self.ground.lacks(Defence::ReleaseBehindCursors) {
+                true => Some(log.durable_sequence()),
+                false => passed,
+            };
+            if let Some(block) = passed {
                 log.released_durably(block);
             }
         }

@@ -13,11 +13,9 @@ use super::reader::{Found, LogReader, Lost};
 use super::shared::{GroupLink, LogPosition, LogShared};
 use crate::channel::block::Block;
 use crate::channel::consumer::{DeliveredTo, Feed, Next, TakeError};
+use crate::limits;
 use crate::metrics::WalCounters;
 use crate::reactor::Ground;
-
-/// Reads of one block that may fail before it is given up as damaged.
-const READ_ATTEMPTS_MAX: u32 = 5;
 
 /// One group's way through one shard's log.
 #[derive(Debug)]
@@ -226,7 +224,7 @@ async fn read_back<G: Ground>(
             } else {
                 0
             };
-            if disk.failures >= READ_ATTEMPTS_MAX {
+            if disk.failures >= limits::READ_ATTEMPTS_MAX {
                 reader.pass_unreadable(true);
             }
             let (segment, offset) = (error.segment, error.offset);

@@ -4,9 +4,10 @@
 //! are recycled; the **appender** makes blocks durable; the **reader** reads them back; a **cursor**
 //! is how far a consumer group has come; a segment that all cursors have passed is **released**. In the
 //! order of a batch: `appender` → `header`, `segments` → `shared` → `feed`, `reader` → `checkpoint`;
-//! `recovery` and `lock` come before it all. `docs/FORMAT.md` has every byte.
+//! `lock`, `census` and `recovery` come before it all. `docs/FORMAT.md` has every byte.
 
 mod appender;
+mod census;
 mod checkpoint;
 mod feed;
 mod header;
@@ -14,12 +15,14 @@ mod lock;
 mod open;
 mod reader;
 mod recovery;
+mod segment_list;
 mod segments;
 pub(crate) mod shared;
 #[cfg(test)]
 mod tests;
 
 pub use appender::{AppendMeters, Appender};
+pub use census::{Census, Content, FileError, SegmentFile};
 pub use checkpoint::{Checkpoint, CheckpointWriter, ShardCheckpoint};
 pub use feed::WalFeed;
 pub use header::{
@@ -30,5 +33,6 @@ pub use lock::{DirectoryLock, LockError};
 pub use open::{OpenError, ShardLog, WalPlan, open_shard, shard_folder, shards_on_disk};
 pub use reader::{Found, LogReader, Lost, ReadError, SegmentTable};
 pub use recovery::{Recovered, RecoveryError, recover};
+pub use segment_list::SegmentList;
 pub use segments::{SegmentError, SegmentPlan, segment_file_name};
 pub use shared::{GroupLink, LogPosition, LogShared, SegmentInfo, Usage};

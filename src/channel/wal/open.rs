@@ -111,6 +111,12 @@ pub async fn open_shard<G: Ground>(
             lost.events
         );
     }
+    tracing::debug!(
+        "channel {channel}: shard {shard}: {} segments; the log ends at {:?}; cursors {:?}",
+        recovered.segments.len(),
+        recovered.end,
+        recovered.cursors
+    );
     let links = recovered.cursors.iter().zip(&plan.groups);
     let links = links.map(|((name, cursor), (_, more))| (name.clone(), *cursor, Arc::clone(more)));
     let end_epoch = recovered

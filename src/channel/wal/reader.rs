@@ -71,8 +71,13 @@ impl ReadError {
     /// nothing about the data and pass.
     #[must_use]
     pub fn is_medium(&self) -> bool {
-        self.source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+        is_medium(&self.source)
     }
+}
+
+/// Whether it is the medium that failed.
+pub(super) fn is_medium(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 /// What the reader found.
@@ -415,6 +420,10 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
             other => other,
         };
         let passes = self.passes_unreadable || self.ground.lacks(Defence::ReadAgain);
+        let read = match read {
+            Err(error) if passes => self.insist(&segment, &file, offset, needed, error).await,
+            other => other,
+        };
         self.chunk = match read {
             Err(error) if error.is_medium() && passes => {
                 tracing::error!("{error}: {}; passed over as damage", error.source);
@@ -437,6 +446,28 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
             });
         }
         Ok(!self.chunk.is_empty())
+    }
+
+    /// Reads again what will otherwise be passed over: the error may pass first.
+    async fn insist(
+        &self,
+        segment: &SegmentInfo,
+        file: &Rc<G::File>,
+        offset: u64,
+        length: usize,
+        mut error: ReadError,
+    ) -> Result<Bytes, ReadError> {
+        for _ in 1..limits::READ_ATTEMPTS_MAX {
+            if !error.is_medium() || self.ground.lacks(Defence::ReadAgain) {
+                break;
+            }
+            self.ground.sleep(limits::READ_AGAIN_AFTER).await;
+            match read_from(segment, &**file, offset, length).await {
+                Ok(read) => return Ok(read),
+                Err(again) => error = again,
+            }
+        }
+        Err(error)
     }
 }
 

@@ -377,9 +377,15 @@ impl<G: Ground> Segments<G> {
         self.state.borrow().spares.len()
     }
 
-    /// Removes spares beyond those worth keeping.
+    /// Removes spares beyond those worth keeping. On a disk that is nearly full that is one: another
+    /// shard may need the room to go on at all.
     pub(super) async fn trim_spares(&self) {
-        while self.state.borrow().spares.len() > limits::SPARES_MAX {
+        let required_bytes = self.plan.segment_bytes + self.plan.minimum_required_space;
+        let is_tight = self
+            .least_free()
+            .is_some_and(|(_, free_bytes)| free_bytes < required_bytes);
+        let spares_max = if is_tight { 1 } else { limits::SPARES_MAX };
+        while self.state.borrow().spares.len() > spares_max {
             let spare = self.state.borrow_mut().spares.pop();
             if let Some(spare) = spare {
                 self.discard(&spare).await;

@@ -51,6 +51,10 @@ pub(super) struct Node {
     late: Vec<Pending>,
     /// What a crash brings back: a write to this file failed, and nothing since is certain.
     certain: Option<Vec<u8>>,
+    /// Sectors that give EIO until they are written again.
+    unreadable: Vec<usize>,
+    /// Reads in a row that failed.
+    pub(super) read_errors: u32,
 }
 
 /// All disks of the box. They survive a crash.
@@ -313,24 +317,20 @@ impl SimulatedDisk {
         true
     }
 
-    /// Flips a bit, or zeroes a sector, of `path` at `offset`.
+    /// Flips a bit of `path` at `offset`, zeroes the sector there, or makes it unreadable.
     pub fn rot(&self, path: &Path, offset: usize) {
         let Some(node) = self.node(path) else { return };
         let mut node = node.borrow_mut();
         if offset >= node.bytes.len() {
             return;
         }
-        let (range, zero) = match self.dice.chance(500) {
-            true => {
-                let start = offset - offset % SECTOR_BYTES;
-                (start..(start + SECTOR_BYTES).min(node.bytes.len()), true)
-            }
-            false => (offset..offset + 1, false),
-        };
-        self.tell(path, &node.bytes, range.clone());
-        let flip = 1 << self.dice.below(8);
-        for byte in &mut node.bytes[range] {
-            *byte = if zero { 0 } else { *byte ^ flip };
+        let start = offset - offset % SECTOR_BYTES;
+        let sector = start..(start + SECTOR_BYTES).min(node.bytes.len());
+        self.tell(path, &node.bytes, sector.clone());
+        match self.dice.below(3) {
+            0 => node.bytes[sector].fill(0),
+            1 => node.unreadable.push(start),
+            _ => node.bytes[offset] ^= 1 << self.dice.below(8),
         }
     }
 
@@ -382,6 +382,12 @@ impl SimulatedDisk {
 }
 
 impl Node {
+    /// Whether the medium gives these bytes at all.
+    pub(super) fn is_readable(&self, range: &Range<usize>) -> bool {
+        let hit = |sector: &usize| *sector < range.end && sector + SECTOR_BYTES > range.start;
+        !self.unreadable.iter().any(hit)
+    }
+
     fn take(&mut self, number: u64) -> Option<Pending> {
         let at = self
             .under_way
@@ -392,6 +398,7 @@ impl Node {
 
     fn apply(&mut self, write: &Pending, part: Range<usize>) {
         let place = write.offset + part.start..write.offset + part.end;
+        self.unreadable.retain(|sector| !place.contains(sector));
         if let (Some(place), Some(bytes)) = (self.bytes.get_mut(place), write.bytes.get(part)) {
             place.copy_from_slice(bytes);
         }

@@ -28,6 +28,15 @@ impl SimulatedFile {
         let path = path.to_path_buf();
         Self { world, path, node }
     }
+
+    /// Whether this read fails; never too often in a row.
+    fn fails_to_read(&self) -> bool {
+        let mut node = self.node.borrow_mut();
+        let fails = node.read_errors < READ_ERRORS_IN_A_ROW
+            && self.world.dice().chance(self.world.faults().read_error);
+        node.read_errors = if fails { node.read_errors + 1 } else { 0 };
+        fails
+    }
 }
 
 /// Memory to write from.
@@ -105,7 +114,7 @@ impl DiskFile for SimulatedFile {
         self.world.latency().await;
         self.world.disk().alive(&self.path)?;
         let dice = self.world.dice();
-        if self.world.may_fail_read(READ_ERRORS_IN_A_ROW) {
+        if self.fails_to_read() {
             return Err(device_error());
         }
         let node = self.node.borrow();
@@ -116,6 +125,9 @@ impl DiskFile for SimulatedFile {
         if sectors > 1 && dice.chance(self.world.faults().short_read) {
             let kept = dice.between(1, sectors as u64);
             end = start + usize::try_from(kept).unwrap_or(sectors) * limits::ALIGN_BYTES;
+        }
+        if !node.is_readable(&(start..end)) {
+            return Err(device_error());
         }
         Ok(Bytes::copy_from_slice(&node.bytes[start..end]))
     }

@@ -28,6 +28,24 @@ struct Pipe {
 }
 
 impl Pipe {
+    /// Some of what is there, often all of it.
+    fn take(&self, into: &mut [u8], dice: &Dice) -> usize {
+        let mut bytes = self.bytes.borrow_mut();
+        let most = bytes.len().min(into.len());
+        if most == 0 {
+            return 0;
+        }
+        let count = match dice.chance(300) {
+            true => dice.index(most) + 1,
+            false => most,
+        };
+        for (place, byte) in into.iter_mut().zip(bytes.drain(..count)) {
+            *place = byte;
+        }
+        self.writable.notify_one();
+        count
+    }
+
     fn break_off(&self) {
         self.broken.set(true);
         self.readable.notify_one();
@@ -181,23 +199,10 @@ impl ByteStream for SimulatedStream {
             if pipe.broken.get() {
                 return Err(reset());
             }
-            let mut bytes = pipe.bytes.borrow_mut();
-            if !bytes.is_empty() {
-                let most = bytes.len().min(into.len());
-                let count = match self.network.dice.chance(300) {
-                    true => self.network.dice.index(most) + 1,
-                    false => most,
-                };
-                for (place, byte) in into.iter_mut().zip(bytes.drain(..count)) {
-                    *place = byte;
-                }
-                pipe.writable.notify_one();
+            let count = pipe.take(into, &self.network.dice);
+            if count > 0 || pipe.ended.get() {
                 return Ok(count);
             }
-            if pipe.ended.get() {
-                return Ok(0);
-            }
-            drop(bytes);
             pipe.readable.notified().await;
         }
     }

@@ -49,7 +49,6 @@ struct Inner {
     faults: RefCell<Faults>,
     origin: Instant,
     wall_offset_ms: Cell<i64>,
-    read_errors: Cell<u32>,
 }
 
 impl SimulatedWorld {
@@ -64,7 +63,6 @@ impl SimulatedWorld {
             faults: RefCell::default(),
             origin: Instant::now(),
             wall_offset_ms: Cell::new(0),
-            read_errors: Cell::new(0),
             site,
         };
         Self {
@@ -122,14 +120,6 @@ impl SimulatedWorld {
             0 => tokio::task::yield_now().await,
             _ => tokio::time::sleep(Duration::from_micros(micros)).await,
         }
-    }
-
-    /// Whether this read fails; never more than `in_a_row` times.
-    pub(super) fn may_fail_read(&self, in_a_row: u32) -> bool {
-        let errors = self.inner.read_errors.get();
-        let fails = errors < in_a_row && self.dice().chance(self.faults().read_error);
-        self.inner.read_errors.set(if fails { errors + 1 } else { 0 });
-        fails
     }
 
     async fn directory_work(&self, path: &Path) -> io::Result<()> {

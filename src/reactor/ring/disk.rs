@@ -1,0 +1,90 @@
+//! Files of a shard: `O_DIRECT | O_DSYNC`, read and written by the ring.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use rustix::fs::OFlags;
+
+use super::memory::RingBuffer;
+use super::operation::{Held, checked};
+use super::ring::Ring;
+use crate::limits;
+use crate::reactor::aligned::AlignedMemory;
+use crate::reactor::{DiskFile, files};
+
+/// A WAL file on a shard.
+#[derive(Debug)]
+pub struct RingFile {
+    ring: Rc<Ring>,
+    file: Rc<File>,
+}
+
+impl RingFile {
+    /// Opens an existing file.
+    pub(super) async fn open(ring: &Rc<Ring>, path: &Path) -> io::Result<Self> {
+        let text = CString::new(path.as_os_str().as_bytes())?;
+        let flags = (OFlags::RDWR | OFlags::CLOEXEC).bits().cast_signed();
+        let file = ring.open(text, flags | files::direct_sync_flags()).await?;
+        Ok(Self {
+            ring: Rc::clone(ring),
+            file: Rc::new(file),
+        })
+    }
+}
+
+impl DiskFile for RingFile {
+    type Buffer = RingBuffer;
+
+    async fn write_durable(
+        &self,
+        mut buffer: RingBuffer,
+        length: usize,
+        offset: u64,
+    ) -> (io::Result<()>, RingBuffer) {
+        assert!(
+            length.is_multiple_of(limits::ALIGN_BYTES),
+            "direct writes are whole sectors"
+        );
+        let file = Rc::clone(&self.file);
+        let operation = self.ring.write(file, buffer.lend(), length, offset);
+        // At once: the device works while this thread does something else.
+        self.ring.submit();
+        let (result, held) = operation.await;
+        let Held::Disk(memory, _file) = held else {
+            unreachable!("an operation gives back what it held")
+        };
+        buffer.give_back(memory);
+        let result = match checked(result) {
+            Ok(written) if written == length => Ok(()),
+            Ok(written) => Err(io::Error::new(
+                io::ErrorKind::WriteZero,
+                format!("short write: {written} of {length} bytes"),
+            )),
+            Err(error) => Err(error),
+        };
+        (result, buffer)
+    }
+
+    async fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {
+        let memory = AlignedMemory::new(length);
+        let operation = self.ring.read(Rc::clone(&self.file), memory, offset);
+        // A reader that reads ahead polls once and goes on.
+        self.ring.submit();
+        let (result, held) = operation.await;
+        let read = checked(result)?;
+        let Held::Disk(memory, _file) = held else {
+            unreachable!("an operation gives back what it held")
+        };
+        Ok(Bytes::from_owner(memory).slice(..read.min(length)))
+    }
+
+    async fn size(&self) -> io::Result<u64> {
+        // Asks no device.
+        Ok(self.file.metadata()?.len())
+    }
+}
