@@ -270,6 +270,12 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
                 self.forget();
                 continue;
             }
+            tracing::debug!(
+                "shard {}: segment {} offset {offset}: not the block that is wanted: {header:?}, wanted \
+                 {wanted:?}; it follows: {follows}, it starts right: {starts}",
+                self.shard,
+                header.segment
+            );
             offset += align;
         }
         Ok(None)
