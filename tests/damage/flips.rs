@@ -112,7 +112,13 @@ impl<'a> Lane<'a> {
             block.sequence == last_sequence
         });
         let found = found.map_err(|error| format!("refused: {error}"))?;
-        compare(&entries[first..=last], &damaged, last_sequence + 1, &found)
+        compare(
+            &entries[first..=last],
+            &damaged,
+            last_sequence + 1,
+            &found,
+            &Tally::default(),
+        )
     }
 }
 

@@ -297,24 +297,12 @@ fn a_log_with_lost_headers_and_a_lost_checkpoint_is_repaired_and_drained() {
     assert_eq!(done.code, 0, "{}{}", done.text(), done.error);
     let done = done.json();
     assert_eq!(fingerprints(&dirs.data).len(), whole, "nothing is deleted");
-    let aside: Vec<String> = done["actions"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|action| action["holds"].is_object())
-        .map(|action| action["aside"].as_str().unwrap().to_owned())
-        .collect();
-    assert_eq!(aside.len(), 2, "{done}");
-    assert_eq!(done["actions"].as_array().unwrap().len(), 3, "{done}");
+    // The files are known by their blocks; only the checkpoint has to be set aside.
+    assert_eq!(done["actions"].as_array().unwrap().len(), 1, "{done}");
 
     let (port, output) = (free_port(), scratch.folder("out"));
     let mut agent = draining(dirs.data.parent().unwrap(), port, &output);
     agent.launch();
-    let to = format!("127.0.0.1:{port}");
-    for file in &aside {
-        let export = wal(&["export", "--file", file, "--to", &to]);
-        assert_eq!(export.code, 0, "{}", export.error);
-    }
     wait_for_all(&mut oracle, |oracle| show(&output, oracle));
 }
 

@@ -214,16 +214,19 @@ fn verify_names_each_kind_of_damage_with_its_file_and_exact_counts() {
         let blocks = layout.block_count(index);
         (kind, file, offset, blocks, blocks * EVENTS)
     };
+    // A damaged header costs nothing: the blocks say whose they are.
+    let known_by_blocks =
+        |index: usize| -> Expected { ("segment_header", name(layout.slot(index)), 0, 0, 0) };
     for index in [first, second, last] {
         check(
             "a segment header",
             &|dirs| flip(&dirs.segment(layout.slot(index)), 33),
-            &[all_of(index, "segment_header", name(layout.slot(index)), 0)],
+            &[known_by_blocks(index)],
         );
         check(
             "a blank segment header, as of a spare",
             &|dirs| overwrite(&dirs.segment(layout.slot(index)), 0, &[0; 4096]),
-            &[all_of(index, "segment_header", name(layout.slot(index)), 0)],
+            &[known_by_blocks(index)],
         );
     }
     check(
@@ -237,12 +240,7 @@ fn verify_names_each_kind_of_damage_with_its_file_and_exact_counts() {
             decoded.encode(header);
             overwrite(&path, 0, header);
         },
-        &[all_of(
-            second,
-            "foreign_shard",
-            name(layout.slot(second)),
-            0,
-        )],
+        &[known_by_blocks(second)],
     );
     let end_of_first = {
         let (offset, bytes) = *layout.segments[first].blocks.last().unwrap();
@@ -317,11 +315,13 @@ fn verify_names_each_kind_of_damage_with_its_file_and_exact_counts() {
     check(
         "a checkpoint of another log",
         &|dirs| {
-            let path = dirs.checkpoint.join("checkpoint-1");
-            let content = fs::read(&path).unwrap();
-            let mut read = flumen::channel::wal::Checkpoint::decode(&content).unwrap();
-            read.shards[0].end_epoch ^= 1;
-            fs::write(&path, read.encode()).unwrap();
+            for generation in ["checkpoint-0", "checkpoint-1"] {
+                let path = dirs.checkpoint.join(generation);
+                let content = fs::read(&path).unwrap();
+                let mut read = flumen::channel::wal::Checkpoint::decode(&content).unwrap();
+                read.shards[0].end_epoch ^= 1;
+                fs::write(&path, read.encode()).unwrap();
+            }
         },
         &[("checkpoint", "checkpoint".to_owned(), 0, 0, 0)],
     );
