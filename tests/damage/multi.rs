@@ -113,7 +113,7 @@ fn several_damages_cost_what_they_hit_and_are_counted() {
     };
     let cases = number(
         "FLUMEN_DAMAGE_CASES",
-        if crate::long() { 1_000_000 } else { 20_000 },
+        if crate::long() { 1_000_000 } else { 5_000 },
     );
     let first = number("FLUMEN_DAMAGE_SEED", 1);
     let mut tally = Tally::default();

@@ -17,6 +17,7 @@
 //! | anything else                | none                      | damaged                                  |
 //! | what another file also says  | any                       | what the rest of it says                 |
 
+use std::cmp::Ordering;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -99,6 +100,8 @@ pub struct SegmentFile {
     claimed: Option<SegmentHeader>,
     /// Header and blocks say the same.
     agrees: bool,
+    /// A whole header says that it is an older segment than its blocks do.
+    is_contradicted: bool,
 }
 
 /// The files of a shard's folders.
@@ -153,14 +156,12 @@ impl Census {
                 let same = other
                     .segment()
                     .is_some_and(|other| (other.id, other.epoch) == (segment.id, segment.epoch));
-                // A header that says so itself counts more than a block that may have strayed; of two
-                // begun segments without a block one is enough.
-                let own = |it: &SegmentFile| it.header_damage.is_none();
-                let counts = match (own(other), own(file)) {
+                // Of two begun segments without a block one is enough.
+                let counts = match other.standing().cmp(&file.standing()) {
                     _ if other.agrees => true,
-                    (true, false) => true,
-                    (false, true) => false,
-                    _ => other.path < file.path,
+                    Ordering::Greater => true,
+                    Ordering::Less => false,
+                    Ordering::Equal => other.path < file.path,
                 };
                 same && other.path != file.path && counts
             };
@@ -225,6 +226,16 @@ impl SegmentFile {
         }
     }
 
+    /// How well its claim to be that segment stands: by its own header, by its blocks for want of a
+    /// header, or by blocks that its header contradicts, which may have strayed.
+    fn standing(&self) -> u8 {
+        match (&self.header_damage, self.is_contradicted) {
+            (None, _) => 2,
+            (Some(_), false) => 1,
+            (Some(_), true) => 0,
+        }
+    }
+
     /// Looks at `path`, a file in a folder of shard `shard`.
     ///
     /// # Errors
@@ -281,6 +292,7 @@ impl SegmentFile {
             header_damage: None,
             newest_id: None,
             agrees: false,
+            is_contradicted: false,
             claimed,
         };
         match found {
@@ -314,6 +326,7 @@ impl SegmentFile {
                 self.content = Content::Segment(info(&self.path, self.bytes, &header));
                 match &self.claimed {
                     Some(claimed) if is_newer(header.segment)(claimed) => {
+                        self.is_contradicted = true;
                         let reason = format!("it is an older one, of segment {}", header.segment);
                         self.trust_blocks(&reason, Content::Spare);
                     }
