@@ -118,10 +118,10 @@ fn a_write_the_disk_loses_tears_or_puts_elsewhere_costs_its_block() {
             "{effect:?}: {:?}",
             findings.unknown
         );
-        let log = bench.collector().log();
-        assert!(
-            log.contains(&format!("{lost} events")),
-            "{effect:?}: {lost} are named in {log}"
-        );
+        let collector = bench.collector();
+        let named = format!("{lost} events");
+        wait_until(&named, Duration::from_secs(5), || {
+            collector.log().contains(&named)
+        });
     }
 }
