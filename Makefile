@@ -20,6 +20,9 @@ ROUNDS ?= 160
 # Seeds of `make simulate`; 0 is: until stopped. Without FIRST each call begins somewhere else.
 SEEDS ?= 0
 FIRST ?= $(shell date +%s)000000
+# Executions of each fuzz target in `make fuzz-long`, and which targets.
+EXECUTIONS ?= 10000000
+TARGETS ?=
 # Tests of one binary that run at once. The partners are JVMs: two at a time fit a small box.
 THREADS ?= 2
 STATES ?= 48
@@ -28,8 +31,9 @@ CARGO_DENY := 0.20.2
 CARGO_TEST = cargo test --locked
 
 .PHONY: help run build release deps deps-test deny-tool
-.PHONY: test format lint unit simulation simulate config tidy sinks conformance kafka hdfs end-to-end crash fault-disk licences
-.PHONY: bench bench-parts
+.PHONY: test format lint unit simulation simulate config tidy damage damage-short coverage sinks
+.PHONY: conformance kafka hdfs end-to-end crash fault-disk licences
+.PHONY: fuzz fuzz-long fuzz-minimise bench bench-parts
 
 help:
 	@echo 'make run                   build and start a collector on 127.0.0.1:$(PORT), files in $(DIRECTORY)/'
@@ -41,6 +45,10 @@ help:
 	@echo 'make simulate              boxes that fail on purpose, until stopped'
 	@echo 'make crash ROUNDS=1000     kill -9 of collector, broker and HDFS under load'
 	@echo 'make fault-disk STATES=2000     power cuts and failing disks under ext4 and XFS; as root'
+	@echo 'make damage                every bit of a segment flipped, and worse'
+	@echo 'make coverage              lines of the log that tests reach; fails below 95 %'
+	@echo 'make fuzz                  every fuzz target for some seconds, and that each finds a planted defect'
+	@echo 'make fuzz-long EXECUTIONS=10000000 TARGETS="frame call"      that many executions each'
 	@echo 'make licences              advisories, licences and sources of all crates'
 	@echo 'make bench                 flumen beside a real Flume: the table of the README'
 	@echo 'make bench-parts           the parts of the path of a batch'
@@ -58,7 +66,8 @@ release: deps
 	@echo 'built: $(CARGO_TARGET_DIR)/release/flumen'
 
 # Fast things first: what is wrong is said early. Partners one binary after another.
-test: deps-test format lint unit config tidy simulation licences sinks conformance kafka hdfs end-to-end crash fault-disk
+test: deps-test format lint unit config tidy simulation licences damage-short fuzz sinks conformance kafka hdfs \
+    end-to-end crash fault-disk
 	@echo "make test: all passed"
 
 # --- set-up ------------------------------------------------------------------------------------------
@@ -100,6 +109,17 @@ config: deps
 tidy: deps
 	$(CARGO_TEST) --test tidy
 
+# Most of these wait for a checkpoint, so four at once.
+damage-short: deps
+	$(CARGO_TEST) --test damage -- --test-threads=4
+
+# A release build of it, then every bit, every pair of sectors, a million seeds.
+damage: deps
+	FLUMEN_DAMAGE=long $(CARGO_TEST) --release --test damage -- --skip flume_ --nocapture --test-threads=$(THREADS)
+
+coverage: deps
+	.ci/coverage
+
 sinks: deps
 	$(CARGO_TEST) --test file_sinks
 
@@ -122,6 +142,19 @@ crash: deps-test
 # devices; fails where it has not got them.
 fault-disk: deps-test
 	FLUMEN_FAULT_DISK_STATES=$(STATES) $(CARGO_TEST) --test fault_disk -- --nocapture --test-threads=4
+
+fuzz: deps
+	tests/fuzz/run lint
+	tests/fuzz/run short
+	tests/fuzz/run planted
+
+# The record: what grows and what crashes is kept in the cache.
+fuzz-long: deps
+	tests/fuzz/run long $(EXECUTIONS) $(TARGETS)
+
+# What long runs found, as little as covers the same, beside the corpus of the checkout.
+fuzz-minimise: deps
+	tests/fuzz/run minimise $(TARGETS)
 
 # Advisories are a repository on GitHub; a machine that cannot reach it checks the rest and says so.
 licences: deny-tool

@@ -133,6 +133,7 @@ class Flumen(Collector):
             "--conf-file", self.conf / "flume.properties", "--name", "a",
             "-Dflume.monitoring.type=http", f"-Dflume.monitoring.port={self.monitoring_port}",
             f"-Dflumen.admin.address=127.0.0.1:{self.admin_port}",
+            *(f"-D{definition}" for definition in self.bench.define),
         ]
 
     def ready(self):

@@ -2,14 +2,9 @@
 //!
 //! Computed once at start from the process's affinity mask. Shards and drains have cores of their own
 //! when there are enough. On one or two cores they share with everything else, and the scheduler does
-//! better than a pin: unpinned, 4 × 1,000 had half the p99 there. On two cores there are two shards
-//! all the same: while one waits for its flush, the other's is under way, and the device does both in
-//! little more time than one.
+//! better than a pin: unpinned, 4 × 1,000 had half the p99 there.
 
 use std::collections::BTreeMap;
-
-/// Shards of a box with that many cores or more.
-const SHARDS_MIN: usize = 2;
 
 /// What the ingest shards run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,8 +68,7 @@ impl Topology {
         let core_count = cores.len().max(1);
         // A sink spends more per event than a shard does, but most of that in its client's threads.
         let drain_count = drains.unwrap_or((core_count / 4).max(1));
-        let shards_min = SHARDS_MIN.min(core_count);
-        let shard_count = shards.unwrap_or(core_count.saturating_sub(drain_count).max(shards_min));
+        let shard_count = shards.unwrap_or(core_count.saturating_sub(drain_count).max(1));
         let pinned = pin.unwrap_or(core_count > 2) && shard_count + drain_count <= cores.len();
         let core = |index: usize| pinned.then(|| cores[index]);
         Self {
@@ -105,7 +99,7 @@ mod tests {
         let plan = Topology::plan(&eight, None, None, None, Runtime::Ring);
         assert_eq!(plan.shards.len(), 6);
         assert_eq!(plan.drains, [Some(6), Some(7)]);
-        let pinned = Topology::plan(&[3, 5], Some(1), None, Some(true), Runtime::Ring);
+        let pinned = Topology::plan(&[3, 5], None, None, Some(true), Runtime::Ring);
         assert_eq!(
             (pinned.shards, pinned.drains),
             (vec![Some(3)], vec![Some(5)])
@@ -120,7 +114,7 @@ mod tests {
         );
         assert_eq!(
             Topology::plan(&[0, 1], None, None, None, Runtime::Ring).shards,
-            [None; 2]
+            [None]
         );
         assert_eq!(
             Topology::plan(&[0, 1], Some(4), None, None, Runtime::Ring).shards,

@@ -8,14 +8,15 @@ pub fn nearest<'a>(
     written: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let bound = (written.chars().count() / 3).clamp(1, 3);
+    let written: Vec<char> = written.to_lowercase().chars().collect();
+    let bound = (written.len() / 3).clamp(1, 3);
     candidates
         .into_iter()
-        .map(|candidate| {
-            (
-                distance(&written.to_lowercase(), &candidate.to_lowercase()),
-                candidate,
-            )
+        .filter_map(|candidate| {
+            let name: Vec<char> = candidate.to_lowercase().chars().collect();
+            // Each letter more or less is a step: most candidates, and names of any length, end here.
+            let is_near = name.len().abs_diff(written.len()) <= bound;
+            is_near.then(|| (distance(&written, &name), candidate))
         })
         .filter(|(distance, _)| *distance <= bound)
         .min_by_key(|(distance, _)| *distance)
@@ -23,9 +24,7 @@ pub fn nearest<'a>(
 }
 
 /// Levenshtein distance, in characters, with a swap of two neighbours counted as one step.
-fn distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().collect();
-    let b: Vec<char> = b.chars().collect();
+fn distance(a: &[char], b: &[char]) -> usize {
     let mut before_last: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();
     for (i, &from) in a.iter().enumerate() {

@@ -11,6 +11,10 @@ const DEPTH_MAX: usize = 20;
 /// A value grows to at most this many bytes: doubling keys would reach gigabytes otherwise.
 const VALUE_BYTES_MAX: usize = 1024 * 1024;
 
+/// A value is made of at most this many references, those inside others included: a key that is named
+/// twice in each of twenty keys would be looked up a million times.
+const REFERENCES_MAX: usize = 1000;
+
 /// What references are looked up in.
 #[derive(Debug)]
 pub struct Lookups<'a> {
@@ -53,7 +57,14 @@ pub enum Reason {
 /// Resolves all references in `value`.
 pub fn substitute(value: &str, lookups: &Lookups<'_>) -> Substituted {
     let mut result = Substituted::default();
-    result.text = expand(value, lookups, 0, &mut result.unresolved);
+    let mut references_left = REFERENCES_MAX;
+    result.text = expand(
+        value,
+        lookups,
+        0,
+        &mut references_left,
+        &mut result.unresolved,
+    );
     result
 }
 
@@ -61,6 +72,7 @@ fn expand(
     value: &str,
     lookups: &Lookups<'_>,
     depth: usize,
+    references_left: &mut usize,
     unresolved: &mut Vec<(String, Reason)>,
 ) -> String {
     let mut output = String::with_capacity(value.len());
@@ -81,7 +93,13 @@ fn expand(
             return output;
         };
         let (whole, after) = from.split_at(end);
-        match resolve(&whole[2..end - 1], lookups, depth, unresolved) {
+        match resolve(
+            &whole[2..end - 1],
+            lookups,
+            depth,
+            references_left,
+            unresolved,
+        ) {
             Ok(text) if output.len() + text.len() <= VALUE_BYTES_MAX => output.push_str(&text),
             Ok(_) => keep(whole, Reason::Endless, &mut output, unresolved),
             Err(reason) => keep(whole, reason, &mut output, unresolved),
@@ -130,19 +148,33 @@ fn resolve(
     inside: &str,
     lookups: &Lookups<'_>,
     depth: usize,
+    references_left: &mut usize,
     unresolved: &mut Vec<(String, Reason)>,
 ) -> Result<String, Reason> {
-    if depth >= DEPTH_MAX {
+    if depth >= DEPTH_MAX || *references_left == 0 {
         return Err(Reason::Endless);
     }
+    *references_left -= 1;
     // Inner references first: `${env:${which}}`.
     let mut inner_unresolved = Vec::new();
     let (name, default) = split_default(inside);
-    let name = expand(name, lookups, depth + 1, &mut inner_unresolved);
+    let name = expand(
+        name,
+        lookups,
+        depth + 1,
+        references_left,
+        &mut inner_unresolved,
+    );
     match look_up(&name, lookups) {
         Ok(Found::Final(text)) => Ok(text),
         Ok(Found::Value(text)) => {
-            let text = expand(&text, lookups, depth + 1, &mut inner_unresolved);
+            let text = expand(
+                &text,
+                lookups,
+                depth + 1,
+                references_left,
+                &mut inner_unresolved,
+            );
             if inner_unresolved
                 .iter()
                 .any(|(_, reason)| *reason == Reason::Endless)
@@ -153,7 +185,13 @@ fn resolve(
             Ok(text)
         }
         Err(reason) => match default {
-            Some(text) => Ok(expand(text, lookups, depth + 1, unresolved)),
+            Some(text) => Ok(expand(
+                text,
+                lookups,
+                depth + 1,
+                references_left,
+                unresolved,
+            )),
             None => Err(reason),
         },
     }
@@ -325,6 +363,27 @@ mod tests {
         check("${java:version}", "${java:version}", &[Reason::Java]);
         check("${open", "${open", &[]);
         check("$", "$", &[]);
+    }
+
+    /// Found by fuzzing: keys that multiply without growing kept the start busy for ever.
+    #[test]
+    fn keys_that_multiply_come_to_an_end() {
+        let environment = BTreeMap::new();
+        let mut keys = BTreeMap::from([("k12".to_owned(), String::new())]);
+        for number in 0..12 {
+            let value = format!("${{k{}}}", number + 1).repeat(8);
+            keys.insert(format!("k{number}"), value);
+        }
+        let lookups = Lookups {
+            environment: &environment,
+            system: &environment,
+            keys: &keys,
+            plain_environment: false,
+            now_ms: 0,
+        };
+        let result = substitute("${k0}", &lookups);
+        assert_eq!(result.unresolved, [("${k0}".to_owned(), Reason::Endless)]);
+        assert_eq!(substitute("${k10}", &lookups).unresolved, []);
     }
 
     #[test]

@@ -31,6 +31,14 @@ pub enum AvroError {
         /// What it said.
         length: i64,
     },
+    /// A union has no such branch.
+    #[error("branch {index} at offset {offset}: the avro union has fewer")]
+    Branch {
+        /// Where the branch is chosen.
+        offset: usize,
+        /// Which one.
+        index: usize,
+    },
 }
 
 /// A position in Avro data. Each read moves it forward, and never past the end.

@@ -213,6 +213,14 @@ impl<'a> ShardVerifier<'a> {
     /// What is wrong with files as such.
     fn look_at_files(&mut self) {
         for file in &self.survey.census.files {
+            if let (Some(reason), Some(segment)) = (&file.header_damage, file.segment()) {
+                let reason = format!("segment header: {reason}; the file is known by its blocks");
+                let (shard, path) = (Some(self.survey.shard), file.path.clone());
+                self.result.damage.push(Damage {
+                    segment: Some(segment.id),
+                    ..Damage::without_loss(shard, Kind::SegmentHeader, path, reason)
+                });
+            }
             match (&file.content, &file.header) {
                 (Content::Segment(segment), Some(header)) if file.bytes < header.segment_bytes => {
                     let reason = format!(

@@ -19,6 +19,10 @@ pub enum Defence {
     DirectoryFlush,
     /// A segment whose write failed is never written again.
     FailedSegmentEnds,
+    /// The header of a block is held against its checksum.
+    HeaderChecksum,
+    /// A segment whose header is damaged is known by its blocks.
+    HeaderFromBlocks,
     /// The payload of a block is held against its checksum.
     PayloadChecksum,
     /// A block counts only with the epoch of its segment: recycled files hold older blocks.
@@ -33,6 +37,8 @@ pub enum Defence {
     ReleaseBehindCursors,
     /// A checkpoint counts only if the log it speaks of is the one on disk.
     CheckpointFits,
+    /// No number that a checkpoint has seen is given again.
+    NumbersOnce,
     /// A read that failed is tried again, not taken for damage.
     ReadAgain,
     /// A cursor may lie inside a block.
@@ -51,11 +57,13 @@ pub enum Defence {
 
 impl Defence {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::AckAfterWrite,
         Self::Flush,
         Self::DirectoryFlush,
         Self::FailedSegmentEnds,
+        Self::HeaderChecksum,
+        Self::HeaderFromBlocks,
         Self::PayloadChecksum,
         Self::Epoch,
         Self::Place,
@@ -63,6 +71,7 @@ impl Defence {
         Self::LastCopy,
         Self::ReleaseBehindCursors,
         Self::CheckpointFits,
+        Self::NumbersOnce,
         Self::ReadAgain,
         Self::CursorInBlock,
         Self::PassUnreadable,
@@ -80,6 +89,8 @@ impl Defence {
             Self::Flush => "flush",
             Self::DirectoryFlush => "directory-flush",
             Self::FailedSegmentEnds => "failed-segment-ends",
+            Self::HeaderChecksum => "header-checksum",
+            Self::HeaderFromBlocks => "header-from-blocks",
             Self::PayloadChecksum => "payload-checksum",
             Self::Epoch => "epoch",
             Self::Place => "place",
@@ -87,6 +98,7 @@ impl Defence {
             Self::LastCopy => "last-copy",
             Self::ReleaseBehindCursors => "release-behind-cursors",
             Self::CheckpointFits => "checkpoint-fits",
+            Self::NumbersOnce => "numbers-once",
             Self::ReadAgain => "read-again",
             Self::CursorInBlock => "cursor-in-block",
             Self::PassUnreadable => "pass-unreadable",

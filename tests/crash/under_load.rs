@@ -68,7 +68,7 @@ impl Site {
         // One shard, so that a sender that comes back meets the log it left: order can be judged.
         let mut collector = FlumenProcess::prepare(&conf, "a", &[("flumen.shards", "1")], &[]);
         if !defences.is_empty() {
-            collector.set_environment("FLUMEN_WITHOUT", defences);
+            collector.surround(&[], &[("FLUMEN_WITHOUT", defences)]);
         }
         collector.launch();
         Self {

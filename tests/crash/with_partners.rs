@@ -34,7 +34,7 @@ fn nothing_acknowledged_is_lost_at_any_sink_when_anything_is_killed() {
         let kills = tally.collector() - before.collector();
         let (in_flight, served) = (sending.in_flight, sending.served);
         let load = clock.elapsed() - began;
-        let found = site.look(sending, PATIENCE);
+        let found = site.look(sending, PATIENCE).found;
         let look = clock.elapsed() - began - load;
         println!(
             "{tally}; load {:.1} s, look {:.1} s",

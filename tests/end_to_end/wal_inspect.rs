@@ -1,7 +1,5 @@
 //! What `flumen wal` shows: blocks and events, the shapes of its JSON, and its exit codes when it cannot read.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

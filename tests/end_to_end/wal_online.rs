@@ -1,7 +1,5 @@
 //! `flumen wal` beside an agent that appends and recycles, and on what `kill -9` leaves.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 

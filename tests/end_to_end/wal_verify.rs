@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::wal_site::{
     Dirs, SEGMENT_HEADER, backlog_conf, fingerprints, flip, overwrite, send_blocks, start,
-    stopped_log, wal,
+    stopped_log,
 };
 use crate::support::{Oracle, Scratch, free_port};
 

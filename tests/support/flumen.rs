@@ -94,12 +94,6 @@ impl FlumenProcess {
         std::fs::write(&self.conf, conf).expect("scratch is writable");
     }
 
-    /// An environment variable of its next starts.
-    pub fn set_environment(&mut self, name: &str, value: &str) {
-        self.environment.retain(|(known, _)| *known != name);
-        self.environment.push((name.to_owned(), value.to_owned()));
-    }
-
     /// Its folder, gone with it.
     pub fn folder(&self) -> &Path {
         self.scratch.path()
@@ -146,16 +140,16 @@ impl FlumenProcess {
         self.process().kill();
     }
 
+    /// SIGTERM, and returns at once.
+    pub fn begin_stop(&mut self) {
+        self.process().begin_terminate();
+    }
+
     /// The same, also when it was never started.
     pub fn kill_if_started(&mut self) {
         if let Some(process) = &mut self.process {
             process.kill();
         }
-    }
-
-    /// SIGTERM, and returns at once.
-    pub fn begin_stop(&mut self) {
-        self.process().begin_terminate();
     }
 
     /// SIGTERM; the exit status.

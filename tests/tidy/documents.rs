@@ -200,6 +200,26 @@ fn tests_that_the_compatibility_table_names_exist() {
 }
 
 #[test]
+fn flumes_restart_and_replay_cases_are_all_answered() {
+    let document = read("docs/FLUME_FILE_CHANNEL_CASES.md");
+    let cases: Vec<String> = document
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `test")?.split('`').next())
+        .map(str::to_lowercase)
+        .collect();
+    let named = named_tests(&document);
+    assert_eq!(cases.len(), 44, "as many as Flume has");
+    let in_one_word: Vec<String> = named.iter().map(|name| name.replace('_', "")).collect();
+    assert_eq!(
+        cases, in_one_word,
+        "each test has Flume's name for its case"
+    );
+    let known = tests();
+    let missing: Vec<&String> = named.iter().filter(|name| !known.contains(*name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn every_dependency_has_its_reason() {
     let manifest = read("Cargo.toml");
     let reasons = read("docs/DEPENDENCIES.md");

@@ -608,6 +608,10 @@ impl<G: Ground> Inner<G> {
                 }
                 state.end
             };
+            // From here on the old segment is closed, also if there is no next one. A header that begins
+            // here may come true after an error or a long silence; a block written behind it into the old
+            // segment would be taken for a superseded copy.
+            self.state.borrow_mut().active = None;
             let active = self.segments.open_next(end).await?;
             self.activate(active);
         }

@@ -2,17 +2,31 @@
 //!
 //! Looks and changes nothing, so that recovery, which acts on it, and the tools, which only show it,
 //! cannot differ about what they see. Lives as long as the look takes.
+//!
+//! A header may be damaged, zeroed, or another segment's, and the blocks behind it whole. So the blocks
+//! are asked as well ([`claim`]), and the newer of the two counts:
+//!
+//! | header                       | blocks                    | the file is                              |
+//! |------------------------------|---------------------------|------------------------------------------|
+//! | in use                       | none, its own, or older   | that segment                             |
+//! | released                     | none, its own, or older   | a spare                                  |
+//! | in use, or released          | of a newer segment        | the newer segment, known by its blocks   |
+//! | another shard's, or none     | any                       | the newest segment, known by its blocks  |
+//! | another shard's              | none                      | that shard's                             |
+//! | zeros                        | none                      | a spare, or short and never finished     |
+//! | anything else                | none                      | damaged                                  |
+//! | what another file also says  | any                       | what the rest of it says                 |
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::claim::{Search, claim, read_patiently};
 use super::header::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::reader::is_medium;
 use super::segment_list::SegmentList;
 use super::segments::slot_of;
 use super::shared::SegmentInfo;
-use crate::limits;
-use crate::reactor::{DiskFile, Ground};
+use crate::reactor::{Defence, DiskFile, Ground};
 
 /// A file or folder of a log that the system refuses.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +58,7 @@ impl FileError {
 pub enum Content {
     /// A segment of this shard's log.
     Segment(SegmentInfo),
-    /// Nothing: its header is blank.
+    /// Nothing that anybody needs: blank, or released.
     Spare,
     /// Too short to have been used, and blank: a crash cut its creation short.
     Unfinished,
@@ -77,6 +91,14 @@ pub struct SegmentFile {
     pub header: Option<SegmentHeader>,
     /// What it is.
     pub content: Content,
+    /// Why its blocks had to be asked what it is, where they had to.
+    pub header_damage: Option<String>,
+    /// The highest segment id that it shows: a released one's is not given again.
+    newest_id: Option<u64>,
+    /// What its blocks say the header should be.
+    claimed: Option<SegmentHeader>,
+    /// Header and blocks say the same.
+    agrees: bool,
 }
 
 /// The files of a shard's folders.
@@ -113,7 +135,43 @@ impl Census {
             }
             census.paths.extend(paths);
         }
+        census.tell_strays(ground, shard).await?;
         Ok(census)
+    }
+
+    /// What was written to the wrong file, a header or a first block, makes two files claim one segment.
+    /// That segment is the file whose header and blocks agree, going by its random epoch too; the other
+    /// one is what is left of it without the stray. If both agree, somebody copied the file, or a disk is
+    /// back that was missing: that is not for us to judge.
+    async fn tell_strays<G: Ground>(&mut self, ground: &G, shard: u32) -> Result<(), FileError> {
+        for at in 0..self.files.len() {
+            let file = &self.files[at];
+            let Some(segment) = file.segment() else {
+                continue;
+            };
+            let is_twin = |other: &SegmentFile| {
+                let same = other
+                    .segment()
+                    .is_some_and(|other| (other.id, other.epoch) == (segment.id, segment.epoch));
+                // A header that says so itself counts more than a block that may have strayed; of two
+                // begun segments without a block one is enough.
+                let own = |it: &SegmentFile| it.header_damage.is_none();
+                let counts = match (own(other), own(file)) {
+                    _ if other.agrees => true,
+                    (true, false) => true,
+                    (false, true) => false,
+                    _ => other.path < file.path,
+                };
+                same && other.path != file.path && counts
+            };
+            if file.agrees || !self.files.iter().any(is_twin) {
+                continue;
+            }
+            let elsewhere = [segment.id];
+            let path = file.path.clone();
+            self.files[at] = SegmentFile::look_without(ground, shard, &path, &elsewhere).await?;
+        }
+        Ok(())
     }
 
     /// Whether `path` has the name of a segment.
@@ -127,6 +185,13 @@ impl Census {
     pub fn segments(&self) -> SegmentList {
         let segments = self.files.iter().filter_map(SegmentFile::segment);
         SegmentList::new(segments.cloned().collect())
+    }
+
+    /// The first segment id that no file has or had.
+    #[must_use]
+    pub fn next_segment(&self) -> u64 {
+        let ids = self.files.iter().filter_map(|file| file.newest_id);
+        ids.max().map_or(0, |id| id + 1)
     }
 
     /// The first slot that no file has.
@@ -160,7 +225,7 @@ impl SegmentFile {
         }
     }
 
-    /// Looks at the header of `path`, a file in a folder of shard `shard`.
+    /// Looks at `path`, a file in a folder of shard `shard`.
     ///
     /// # Errors
     /// Errors that say nothing about the data. Nobody may draw conclusions about the file from them.
@@ -168,6 +233,16 @@ impl SegmentFile {
         ground: &G,
         shard: u32,
         path: &Path,
+    ) -> Result<Self, FileError> {
+        Self::look_without(ground, shard, path, &[]).await
+    }
+
+    /// The same, with a header and blocks of the segments `elsewhere` taken for strays.
+    async fn look_without<G: Ground>(
+        ground: &G,
+        shard: u32,
+        path: &Path,
+        elsewhere: &[u64],
     ) -> Result<Self, FileError> {
         let file = ground
             .open(path)
@@ -178,60 +253,114 @@ impl SegmentFile {
             .await
             .map_err(FileError::when("asking for the size", path))?;
         let length = usize::try_from(SEGMENT_HEADER_BYTES).expect("one sector");
-        let mut read = file.read(0, length).await;
-        for _ in 1..limits::READ_ATTEMPTS_MAX {
-            if !read.as_ref().is_err_and(is_medium) {
-                break;
-            }
-            ground.sleep(limits::READ_AGAIN_AFTER).await;
-            read = file.read(0, length).await;
-        }
-        let (header, content) = match read {
-            Ok(read) => {
-                let is_short = bytes < ground.bounds().segment_bytes_min;
-                judge(shard, path, bytes, is_short, &read)
-            }
-            Err(error) if is_medium(&error) => (None, Content::Unreadable(error)),
+        let found = match read_patiently(ground, &file, 0, length).await {
+            Ok(read) => Ok(read),
+            Err(error) if is_medium(&error) => Err(error),
             Err(error) => return Err(FileError::when("reading the header", path)(error)),
         };
-        Ok(Self {
+        let search = match found.as_ref().map(|read| SegmentHeader::decode(read)) {
+            _ if !elsewhere.is_empty() => Search::Whole,
+            Ok(Ok(header)) if header.shard == shard => Search::First,
+            Ok(Err(HeaderError::Released { .. })) => Search::First,
+            // So are spares that were never used; they need not be read to their ends.
+            Ok(Err(HeaderError::Blank)) => Search::UnlessBlank,
+            Ok(_) | Err(_) => Search::Whole,
+        };
+        let claimed = match ground.lacks(Defence::HeaderFromBlocks) {
+            true => None,
+            false => claim(ground, &file, bytes, shard, search, elsewhere)
+                .await
+                .map_err(FileError::when("reading the blocks", path))?,
+        };
+        let mut judged = Self {
             path: path.to_path_buf(),
             slot: slot_of(path).unwrap_or(0),
             bytes,
-            header,
-            content,
-        })
+            header: None,
+            content: Content::Spare,
+            header_damage: None,
+            newest_id: None,
+            agrees: false,
+            claimed,
+        };
+        match found {
+            Ok(read) => {
+                let is_short = bytes < ground.bounds().segment_bytes_min;
+                judged.judge(shard, is_short, &read, elsewhere);
+            }
+            Err(error) => judged.trust_blocks("the medium refuses it", Content::Unreadable(error)),
+        }
+        let id = judged.segment().map(|segment| segment.id);
+        judged.newest_id = judged.newest_id.max(id);
+        Ok(judged)
+    }
+
+    /// Decides what the file is that begins with `start`, by the table above.
+    fn judge(&mut self, shard: u32, is_short: bool, start: &[u8], elsewhere: &[u64]) {
+        let is_newer = |segment: u64| move |claimed: &SegmentHeader| claimed.segment > segment;
+        match SegmentHeader::decode(start) {
+            Ok(header) if header.shard != shard => {
+                let owner = header.shard;
+                self.header = Some(header);
+                let reason = format!("it belongs to shard {owner}");
+                self.trust_blocks(&reason, Content::Foreign { shard: owner });
+            }
+            Ok(header) if elsewhere.contains(&header.segment) => {
+                let reason = format!("it is another file's, of segment {}", header.segment);
+                self.trust_blocks(&reason, Content::Spare);
+            }
+            Ok(header) => {
+                self.header = Some(header);
+                self.content = Content::Segment(info(&self.path, self.bytes, &header));
+                match &self.claimed {
+                    Some(claimed) if is_newer(header.segment)(claimed) => {
+                        let reason = format!("it is an older one, of segment {}", header.segment);
+                        self.trust_blocks(&reason, Content::Spare);
+                    }
+                    claimed => {
+                        self.agrees = claimed.is_some_and(|it| {
+                            (it.segment, it.epoch) == (header.segment, header.epoch)
+                        });
+                    }
+                }
+            }
+            Err(HeaderError::Released { segment }) => {
+                self.newest_id = Some(segment);
+                if self.claimed.as_ref().is_some_and(is_newer(segment)) {
+                    let reason = format!("it is an older one, of segment {segment}");
+                    self.trust_blocks(&reason, Content::Spare);
+                }
+            }
+            Err(HeaderError::Version { version }) => {
+                self.content = Content::OtherVersion { version };
+            }
+            Err(_) if is_short && start.iter().all(|byte| *byte == 0) => {
+                self.trust_blocks("it is blank", Content::Unfinished);
+            }
+            Err(HeaderError::Blank) => self.trust_blocks("it is blank", Content::Spare),
+            Err(error) => self.trust_blocks(&error.to_string(), Content::Damaged(error)),
+        }
+    }
+
+    /// The header does not count: the blocks do, if there are any; else it is `otherwise`.
+    fn trust_blocks(&mut self, reason: &str, otherwise: Content) {
+        self.content = otherwise;
+        if let Some(claimed) = self.claimed {
+            self.content = Content::Segment(info(&self.path, self.bytes, &claimed));
+            self.header = Some(claimed);
+            self.header_damage = Some(reason.to_owned());
+        }
     }
 }
 
-/// What a file of `bytes` is that begins with `start`.
-fn judge(
-    shard: u32,
-    path: &Path,
-    bytes: u64,
-    is_short: bool,
-    start: &[u8],
-) -> (Option<SegmentHeader>, Content) {
-    match SegmentHeader::decode(start) {
-        Ok(header) if header.shard != shard => {
-            let shard = header.shard;
-            (Some(header), Content::Foreign { shard })
-        }
-        Ok(header) => {
-            let segment = SegmentInfo {
-                id: header.segment,
-                epoch: header.epoch,
-                path: path.to_path_buf(),
-                bytes: bytes.min(header.segment_bytes),
-                first_sequence: header.first_sequence,
-                first_event: header.first_event,
-                failed: false,
-            };
-            (Some(header), Content::Segment(segment))
-        }
-        Err(HeaderError::Version { version }) => (None, Content::OtherVersion { version }),
-        Err(_) if is_short && start.iter().all(|byte| *byte == 0) => (None, Content::Unfinished),
-        Err(HeaderError::Blank) => (None, Content::Spare),
-        Err(error) => (None, Content::Damaged(error)),
+fn info(path: &Path, bytes: u64, header: &SegmentHeader) -> SegmentInfo {
+    SegmentInfo {
+        id: header.segment,
+        epoch: header.epoch,
+        path: path.to_path_buf(),
+        bytes: bytes.min(header.segment_bytes),
+        first_sequence: header.first_sequence,
+        first_event: header.first_event,
+        failed: false,
     }
 }

@@ -1,7 +1,8 @@
 //! The checkpoint: where each shard's log ends, and how far each consumer group has come.
 //!
 //! One per file channel, on its own disk, in two files written in turn, so that a crash while writing
-//! one leaves the other. It is written on the drain plane, within 100 ms of a sink's commit, never on
+//! one leaves the other; segments are let go when both have passed them, and at rest both say the same.
+//! It is written on the drain plane, within 100 ms of a sink's commit, never on
 //! the path of a batch. Losing it costs a scan and duplicates, never an event: the log alone is enough.
 //!
 //! ```text
@@ -35,6 +36,7 @@ use std::time::Duration;
 use crc32c::crc32c;
 use futures_lite::future;
 
+use super::header::NUMBER_MAX;
 use super::shared::{LogPosition, LogShared};
 use crate::channel::consumer::DeliveredTo;
 use crate::limits;
@@ -125,7 +127,8 @@ impl Checkpoint {
         if take_u32(&mut rest)? != VERSION {
             return None;
         }
-        let generation = take_u64(&mut rest)?;
+        // Generations and the numbers of the log's end are counted on from.
+        let generation = take_u64(&mut rest).filter(|number| *number <= NUMBER_MAX)?;
         let shard_count = take_u32(&mut rest)?;
         let mut shards = Vec::new();
         for _ in 0..shard_count {
@@ -136,6 +139,9 @@ impl Checkpoint {
             let sequence = take_u64(&mut rest)?;
             let event = take_u64(&mut rest)?;
             let chain = take_u32(&mut rest)?;
+            if [segment, sequence, event].iter().any(|n| *n > NUMBER_MAX) {
+                return None;
+            }
             let end = LogPosition {
                 segment,
                 offset,
@@ -262,6 +268,12 @@ pub struct CheckpointWriter<G> {
     interval: Duration,
     logs: Vec<Arc<LogShared>>,
     current: Checkpoint,
+    /// By log: blocks below this number are passed by every cursor of the generation before.
+    passed_before: Vec<Option<u64>>,
+    /// The generation before says less than the current one.
+    lags: bool,
+    /// A cursor has moved since the last one.
+    cursor_moved: bool,
     counters: Arc<ChannelCounters>,
 }
 
@@ -284,6 +296,9 @@ impl<G: Ground> CheckpointWriter<G> {
             channel,
             interval,
             logs,
+            passed_before: passed(&current),
+            lags: false,
+            cursor_moved: false,
             current,
             counters,
         }
@@ -308,18 +323,29 @@ impl<G: Ground> CheckpointWriter<G> {
             stopping = future::or(moved, stopped).await;
             self.write_if_moved().await;
         }
+        // So that after an orderly stop either generation says all.
+        self.write_if_moved().await;
     }
 
-    /// Writes the checkpoint if anything moved since the last one.
+    /// Writes the checkpoint if anything moved since the last one, or since the one before that.
     pub async fn write_if_moved(&mut self) {
-        if !self.collect() {
+        let moved = self.collect();
+        if !moved && !self.lags {
             return;
         }
         self.current.generation += 1;
         let turn = usize::from(self.current.generation % 2 == 1);
         let path = self.directory.join(FILE_NAMES[turn]);
         match self.ground.replace(&path, self.current.encode()).await {
-            Ok(()) => self.let_go(),
+            Ok(()) => {
+                self.let_go();
+                self.lags = moved;
+                if self.cursor_moved {
+                    // Comes back soon, for the other generation: segments wait for it.
+                    self.logs[0].checkpoint_due.notify_one();
+                }
+                self.cursor_moved = false;
+            }
             Err(error) => {
                 self.counters.checkpoint_write_error.increment();
                 tracing::error!(
@@ -346,6 +372,7 @@ impl<G: Ground> CheckpointWriter<G> {
                 assert_eq!(&link.group, name, "entries are in the order of the groups");
                 if let Some(newest) = link.moved() {
                     *cursor = newest;
+                    self.cursor_moved = true;
                     moved = true;
                 }
             }
@@ -366,19 +393,28 @@ impl<G: Ground> CheckpointWriter<G> {
         }
     }
 
-    /// The cursors are durable: blocks that every group has passed may be overwritten.
-    fn let_go(&self) {
-        for (log, entry) in self.logs.iter().zip(&self.current.shards) {
-            let passed = entry.cursors.iter().map(|(_, cursor)| cursor.block).min();
-            let passed = match self.ground.lacks(Defence::ReleaseBehindCursors) {
+    /// The cursors are durable: blocks that every group has passed may be overwritten. What counts is
+    /// the generation before: should the newer one be damaged, a start uses that, and finds all it names.
+    fn let_go(&mut self) {
+        let passed = passed(&self.current);
+        for (log, before) in self.logs.iter().zip(&self.passed_before) {
+            let before = match self.ground.lacks(Defence::ReleaseBehindCursors) {
                 true => Some(log.durable_sequence()),
-                false => passed,
+                false => *before,
             };
-            if let Some(block) = passed {
+            if let Some(block) = before {
                 log.released_durably(block);
             }
         }
+        self.passed_before = passed;
     }
+}
+
+/// By shard: the first block that some group has not passed.
+fn passed(checkpoint: &Checkpoint) -> Vec<Option<u64>> {
+    let shards = checkpoint.shards.iter();
+    let blocks = shards.map(|entry| entry.cursors.iter().map(|(_, cursor)| cursor.block).min());
+    blocks.collect()
 }
 
 #[cfg(test)]
@@ -418,6 +454,20 @@ mod tests {
             Checkpoint::decode(&checkpoint().encode()),
             Some(checkpoint())
         );
+    }
+
+    #[test]
+    fn numbers_that_no_log_reaches_are_refused() {
+        for change in [
+            |wrong: &mut Checkpoint| wrong.generation = u64::MAX,
+            |wrong: &mut Checkpoint| wrong.shards[0].end.segment = u64::MAX,
+            |wrong: &mut Checkpoint| wrong.shards[0].end.sequence = u64::MAX,
+            |wrong: &mut Checkpoint| wrong.shards[0].end.event = u64::MAX,
+        ] {
+            let mut wrong = checkpoint();
+            change(&mut wrong);
+            assert_eq!(Checkpoint::decode(&wrong.encode()), None);
+        }
     }
 
     #[test]

@@ -214,6 +214,13 @@ async fn read_back<G: Ground>(
                     events: resume.1.saturating_sub(place.event),
                 },
             );
+            // The reader goes on behind it, and knows which event comes next: what may be lost there is
+            // counted from here.
+            reader.seek(LogPosition {
+                sequence: resume.0,
+                event: resume.1,
+                ..LogPosition::default()
+            });
             Ok(empty_block(resume.0, resume.1))
         }
         Err(error) => {

@@ -21,6 +21,12 @@ pub const FORMAT_VERSION: u32 = 1;
 pub const SEGMENT_HEADER_BYTES: u64 = limits::ALIGN_BYTES as u64;
 /// Bytes of a block before its payload.
 pub const BLOCK_HEADER_BYTES: usize = 96;
+/// Segments, blocks and events are numbered from 0 in steps of one: no log reaches this. A header with
+/// such a number was made by nobody we know, and counting on from it would overflow.
+pub const NUMBER_MAX: u64 = u64::MAX / 2;
+
+const STATE_IN_USE: u32 = 0;
+const STATE_RELEASED: u32 = 1;
 
 const SEGMENT_FIELDS_BYTES: usize = 68;
 const BLOCK_FIELDS_BYTES: usize = 92;
@@ -48,6 +54,12 @@ pub enum HeaderError {
         /// Over the bytes.
         computed: u32,
     },
+    /// A segment that every consumer group has passed: what it holds was delivered.
+    #[error("segment {segment} was let go")]
+    Released {
+        /// Its id.
+        segment: u64,
+    },
     /// The checksum holds, but the lengths cannot be.
     #[error("block of {block_bytes} bytes with a payload of {payload_bytes} bytes")]
     Lengths {
@@ -55,6 +67,12 @@ pub enum HeaderError {
         block_bytes: u32,
         /// `payload_bytes`.
         payload_bytes: u32,
+    },
+    /// The checksum holds, but no log counts so far.
+    #[error("number {number} is beyond any that a log can reach")]
+    Number {
+        /// Of a segment, block or event.
+        number: u64,
     },
 }
 
@@ -69,7 +87,7 @@ pub enum HeaderError {
 ///     40     8  first_sequence     of the first block that will be written to it
 ///     48     8  first_event        of that block
 ///     56     4  chain              header checksum of the block before
-///     60     4  reserved           0
+///     60     4  state              0 in use, 1 released: what it holds was delivered
 ///     64     4  header_crc         CRC32C of bytes 0..64
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +114,19 @@ impl SegmentHeader {
     /// # Panics
     /// When `out` is shorter than the header.
     pub fn encode(&self, out: &mut [u8]) {
+        self.encode_state(out, STATE_IN_USE);
+    }
+
+    /// Writes the mark of a released segment to the start of `out`. Unlike zeros, it cannot be what
+    /// damage left of a header.
+    ///
+    /// # Panics
+    /// When `out` is shorter than the header.
+    pub fn encode_released(&self, out: &mut [u8]) {
+        self.encode_state(out, STATE_RELEASED);
+    }
+
+    fn encode_state(&self, out: &mut [u8], state: u32) {
         let mut fields = Writer::new(out, SEGMENT_FIELDS_BYTES);
         fields.bytes(&SEGMENT_MAGIC);
         fields.u32(FORMAT_VERSION);
@@ -106,7 +137,7 @@ impl SegmentHeader {
         fields.u64(self.first_sequence);
         fields.u64(self.first_event);
         fields.u32(self.chain);
-        fields.u32(0);
+        fields.u32(state);
         fields.finish_with_crc();
     }
 
@@ -115,8 +146,8 @@ impl SegmentHeader {
     /// # Errors
     /// [`HeaderError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
-        let mut fields = Reader::checked(bytes, SEGMENT_FIELDS_BYTES, SEGMENT_MAGIC)?;
-        Ok(Self {
+        let mut fields = Reader::checked(bytes, SEGMENT_FIELDS_BYTES, SEGMENT_MAGIC, true)?;
+        let header = Self {
             shard: fields.u32(),
             segment: fields.u64(),
             epoch: fields.u64(),
@@ -124,7 +155,14 @@ impl SegmentHeader {
             first_sequence: fields.u64(),
             first_event: fields.u64(),
             chain: fields.u32(),
-        })
+        };
+        check_numbers([header.segment, header.first_sequence, header.first_event])?;
+        match fields.u32() {
+            STATE_RELEASED => Err(HeaderError::Released {
+                segment: header.segment,
+            }),
+            _ => Ok(header),
+        }
     }
 }
 
@@ -211,7 +249,12 @@ impl BlockHeader {
     /// # Errors
     /// [`HeaderError`].
     pub fn decode(bytes: &[u8]) -> Result<(Self, u32), HeaderError> {
-        let mut fields = Reader::checked(bytes, BLOCK_FIELDS_BYTES, BLOCK_MAGIC)?;
+        Self::decode_with(bytes, true)
+    }
+
+    /// The same; `is_checked` false lets any checksum pass, for the tests that want to see it missed.
+    pub(super) fn decode_with(bytes: &[u8], is_checked: bool) -> Result<(Self, u32), HeaderError> {
+        let mut fields = Reader::checked(bytes, BLOCK_FIELDS_BYTES, BLOCK_MAGIC, is_checked)?;
         let header = Self {
             shard: fields.u32(),
             segment: fields.u64(),
@@ -237,12 +280,18 @@ impl BlockHeader {
                 payload_bytes,
             });
         }
+        check_numbers([header.segment, header.sequence, header.first_event])?;
         Ok((header, fields.crc))
     }
 
     fn lengths_agree(&self) -> bool {
         block_bytes(self.payload_bytes as usize) == self.block_bytes as usize
     }
+}
+
+fn check_numbers(numbers: [u64; 3]) -> Result<(), HeaderError> {
+    let beyond = numbers.into_iter().find(|number| *number > NUMBER_MAX);
+    beyond.map_or(Ok(()), |number| Err(HeaderError::Number { number }))
 }
 
 /// Bytes on disk of a block with a payload of `payload_bytes`.
@@ -301,7 +350,12 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn checked(bytes: &'a [u8], length: usize, magic: [u8; 8]) -> Result<Self, HeaderError> {
+    fn checked(
+        bytes: &'a [u8],
+        length: usize,
+        magic: [u8; 8],
+        is_checked: bool,
+    ) -> Result<Self, HeaderError> {
         let header = bytes.get(..length).ok_or(HeaderError::Magic)?;
         let Some((start, rest)) = header.split_first_chunk::<8>() else {
             return Err(HeaderError::Magic);
@@ -318,7 +372,7 @@ impl<'a> Reader<'a> {
             return Err(HeaderError::Magic);
         };
         let (found, computed) = (u32::from_le_bytes(*found), crc32c(covered));
-        if found != computed {
+        if found != computed && is_checked {
             return Err(HeaderError::Checksum { found, computed });
         }
         let mut fields = Self {
@@ -399,6 +453,59 @@ mod tests {
             *flipped.get_mut(bit / 8).unwrap() ^= 1 << (bit % 8);
             assert!(BlockHeader::decode(&flipped).is_err(), "bit {bit}");
         }
+    }
+
+    /// Found by fuzzing: the reader counted on from such a block, and recovery from such a segment.
+    #[test]
+    fn numbers_that_no_log_reaches_are_refused() {
+        let number = NUMBER_MAX + 1;
+        let forged = |change: fn(&mut BlockHeader)| {
+            let mut header = block();
+            change(&mut header);
+            let mut out = [0; BLOCK_HEADER_BYTES];
+            header.encode(&mut out);
+            BlockHeader::decode(&out)
+        };
+        let refused = Err(HeaderError::Number { number });
+        assert_eq!(forged(|header| header.segment = NUMBER_MAX + 1), refused);
+        assert_eq!(forged(|header| header.sequence = NUMBER_MAX + 1), refused);
+        assert_eq!(
+            forged(|header| header.first_event = NUMBER_MAX + 1),
+            refused
+        );
+        assert!(forged(|header| header.sequence = NUMBER_MAX).is_ok());
+        let segment = SegmentHeader {
+            shard: 1,
+            segment: number,
+            epoch: 3,
+            segment_bytes: 1 << 27,
+            first_sequence: 5,
+            first_event: 6,
+            chain: 7,
+        };
+        let mut out = [0; BLOCK_HEADER_BYTES];
+        segment.encode(&mut out);
+        let refused = Err(HeaderError::Number { number });
+        assert_eq!(SegmentHeader::decode(&out), refused);
+    }
+
+    #[test]
+    fn a_released_segment_is_told_from_one_in_use() {
+        let header = SegmentHeader {
+            shard: 1,
+            segment: 2,
+            epoch: 3,
+            segment_bytes: 1 << 27,
+            first_sequence: 5,
+            first_event: 6,
+            chain: 7,
+        };
+        let mut out = [0u8; 4096];
+        header.encode_released(&mut out);
+        let released = Err(HeaderError::Released { segment: 2 });
+        assert_eq!(SegmentHeader::decode(&out), released);
+        header.encode(&mut out);
+        assert_eq!(SegmentHeader::decode(&out), Ok(header));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 mod appender;
 mod census;
 mod checkpoint;
+mod claim;
 mod feed;
 mod header;
 mod lock;

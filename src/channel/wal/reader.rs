@@ -53,6 +53,9 @@ impl SegmentTable for Arc<LogShared> {
     }
 }
 
+/// Places of a segment that are tried before its disk counts as dead.
+const PROBES: u64 = 8;
+
 /// A read that the device refused.
 #[derive(Debug, thiserror::Error)]
 #[error("segment {segment} offset {offset}: reading failed")]
@@ -267,6 +270,12 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
                 self.forget();
                 continue;
             }
+            tracing::debug!(
+                "shard {}: segment {} offset {offset}: not the block that is wanted: {header:?}, wanted \
+                 {wanted:?}; it follows: {follows}, it starts right: {starts}",
+                self.shard,
+                header.segment
+            );
             offset += align;
         }
         Ok(None)
@@ -361,7 +370,8 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
     async fn header_at(&mut self, offset: u64) -> Result<Option<(BlockHeader, u32)>, ReadError> {
         let bytes = self.bytes_at(offset, limits::ALIGN_BYTES).await?;
         let (segment, _) = self.open.as_ref().expect("a segment is open");
-        let Ok((header, crc)) = BlockHeader::decode(&bytes) else {
+        let is_checked = !self.ground.lacks(Defence::HeaderChecksum);
+        let Ok((header, crc)) = BlockHeader::decode_with(&bytes, is_checked) else {
             return Ok(None);
         };
         let belongs = header.shard == self.shard
@@ -460,13 +470,15 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
         Ok(!self.chunk.is_empty())
     }
 
-    /// Whether the first or the last sector of the segment can be read.
+    /// Whether any other part of the segment can be read.
     async fn answers_elsewhere(&self, segment: &SegmentInfo, file: &Rc<G::File>) -> bool {
         if self.ground.lacks(Defence::ReadAgain) {
             return true;
         }
-        let last = segment.bytes.saturating_sub(SEGMENT_HEADER_BYTES);
-        for offset in [0, last] {
+        let sector = limits::ALIGN_BYTES as u64;
+        let sectors = (segment.bytes / sector).max(1);
+        for part in 0..PROBES {
+            let offset = (sectors - 1) * part / (PROBES - 1) * sector;
             let read = read_from(segment, &**file, offset, limits::ALIGN_BYTES).await;
             let read = match read {
                 Err(error) => {

@@ -6,10 +6,10 @@
 //!
 //! | file                                         | becomes                                       |
 //! |----------------------------------------------|-----------------------------------------------|
-//! | blank header                                 | a spare                                       |
-//! | every group's cursor is behind it            | a spare, blanked when it is used              |
+//! | blank or released                            | a spare                                       |
+//! | every group's cursor is behind it            | a spare, marked as released                   |
 //! | holds no block                               | a spare                                       |
-//! | valid header of this shard                   | a segment of the log                          |
+//! | a segment by its header, or by its blocks    | a segment of the log                          |
 //! | anything else                                | renamed `.damaged-N`, named in the log, kept  |
 //!
 //! The log goes on in a new segment, so nothing is ever written behind a torn tail.
@@ -21,7 +21,7 @@ use super::checkpoint::ShardCheckpoint;
 use super::header::SEGMENT_HEADER_BYTES;
 use super::reader::{Found, LogReader, Lost, ReadError};
 use super::segment_list::SegmentList;
-use super::segments::write_header;
+use super::segments::mark_released;
 use super::shared::{LogPosition, SegmentInfo};
 use crate::channel::consumer::DeliveredTo;
 use crate::reactor::{Defence, Ground};
@@ -107,16 +107,22 @@ pub async fn recover<G: Ground>(
     let spares = settle(ground, shard, &census).await?;
     let segments = census.segments();
     let mut log = Log {
-        next_segment: segments.as_slice().last().map_or(0, |last| last.id + 1),
+        next_segment: census.next_segment(),
         segments,
         spares,
     };
     let written = checkpoint;
     let checkpoint = checkpoint
         .filter(|entry| log.segments.knows(entry) || ground.lacks(Defence::CheckpointFits));
-    for path in log.release(checkpoint, groups) {
-        blank(ground, &path).await?;
-        log.spares.push(path);
+    for segment in log.release(checkpoint, groups) {
+        match mark_released(ground, shard, &segment).await {
+            Ok(()) => log.spares.push(segment.path),
+            // What it holds was delivered; a disk that refuses it must not keep the agent from starting.
+            Err(error) => tracing::warn!(
+                "segment {}: it is released and cannot be marked so: {error}; it is left as it is, and                  not used again",
+                segment.path.display()
+            ),
+        }
     }
 
     let begin = checkpoint.map_or_else(|| log.segments.first_position(), |entry| entry.end);
@@ -142,10 +148,15 @@ pub async fn recover<G: Ground>(
         end.sequence = end.sequence.max(last.first_sequence);
         end.event = end.event.max(last.first_event);
     }
-    if let Some(written) = written {
+    if let Some(written) = written.filter(|_| !ground.lacks(Defence::NumbersOnce)) {
         end = log.outnumber(written, checkpoint.is_some(), end, shard);
     }
     log.drop_empty(end);
+    // Where nothing is left of the log, what the checkpoint calls undelivered is lost, and counted.
+    let checkpoint = match log.segments.as_slice() {
+        [] => written,
+        [..] => checkpoint,
+    };
     let cursors = log.cursors(checkpoint, groups, end);
     Ok(Recovered {
         end,
@@ -189,6 +200,13 @@ async fn settle<G: Ground>(
     let mut spares = Vec::new();
     for file in &census.files {
         let path = &file.path;
+        if let Some(reason) = &file.header_damage {
+            tracing::error!(
+                "segment {}: its header cannot be used: {reason}. The file is known by its blocks, and \
+                 what they hold is delivered. Look at the disk",
+                path.display()
+            );
+        }
         match &file.content {
             Content::Segment(_) => {}
             Content::Spare => spares.push(path.clone()),
@@ -230,10 +248,13 @@ struct Log {
 
 impl Log {
     /// Takes out the segments that every group has passed.
-    fn release(&mut self, checkpoint: Option<&ShardCheckpoint>, groups: &[String]) -> Vec<PathBuf> {
+    fn release(
+        &mut self,
+        checkpoint: Option<&ShardCheckpoint>,
+        groups: &[String],
+    ) -> Vec<SegmentInfo> {
         let count = self.segments.released(checkpoint, groups);
-        let released = self.segments.take_first(count).into_iter();
-        released.map(|segment| segment.path).collect()
+        self.segments.take_first(count)
     }
 
     /// No number that the checkpoint has seen is given again, whatever is missing today.
@@ -245,7 +266,14 @@ impl Log {
         shard: u32,
     ) -> LogPosition {
         self.next_segment = self.next_segment.max(written.end.segment + 1);
-        if !is_known && written.end.segment > 0 && !self.segments.as_slice().is_empty() {
+        let delivered = |event: u64| {
+            written
+                .cursors
+                .iter()
+                .all(|(_, cursor)| cursor.event == event)
+        };
+        let is_missed = !self.segments.as_slice().is_empty() || !delivered(written.end.event);
+        if !is_known && written.end.segment > 0 && is_missed {
             tracing::error!(
                 "shard {shard}: the checkpoint speaks of segment {}, which is not there: is a data \
                  directory not mounted? The whole log that is there is delivered, what was delivered \
@@ -259,9 +287,15 @@ impl Log {
             // Events that no block holds would wait for ever: a gap of events is a gap of blocks.
             sequence = sequence.max(end.sequence + 1);
         }
+        // A segment that is missing today may be back tomorrow: then what is appended now follows it.
+        let chain = match written.end.sequence > end.sequence {
+            true => written.end.chain,
+            false => end.chain,
+        };
         LogPosition {
             sequence,
             event,
+            chain,
             ..end
         }
     }
@@ -299,36 +333,22 @@ impl Log {
                 .and_then(|entry| entry.cursor(group))
                 .unwrap_or(oldest);
             let behind_end = known.event <= end.event && known.block <= end.sequence;
-            let cursor = if known.event < oldest.event || known.block < oldest.block {
-                DeliveredTo {
-                    event: known.event.max(oldest.event),
-                    ..oldest
-                }
-            } else if behind_end {
-                known
-            } else {
-                DeliveredTo {
+            // A cursor in front of the oldest segment stays there: what is missing between the two was
+            // not delivered, and the drain counts it. Segments are let go when both generations of the
+            // checkpoint have passed them, so nothing else is missing.
+            let cursor = match behind_end {
+                true => known,
+                false => DeliveredTo {
                     event: end.event,
                     block: end.sequence,
                     segment: 0,
                     offset: 0,
-                }
+                },
             };
             (group.clone(), cursor)
         };
         groups.iter().map(cursor).collect()
     }
-}
-
-/// Blanks the header of a released segment, so that no later start takes it for a part of the log.
-async fn blank<G: Ground>(ground: &G, path: &Path) -> Result<(), FileError> {
-    let blanked = async {
-        let file = ground.open(path).await?;
-        write_header(ground, &file, None).await
-    };
-    blanked
-        .await
-        .map_err(FileError::when("blanking a released segment", path))
 }
 
 /// Sets a file aside under a name that is not taken.

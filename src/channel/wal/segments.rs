@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::header::{NUMBER_MAX, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::patience::{no_answer, patiently};
 use super::shared::{LogPosition, SegmentInfo};
 use crate::limits;
@@ -238,7 +238,7 @@ impl<G: Ground> Segments<G> {
             first_event: end.event,
             chain: end.chain,
         };
-        write_header(&self.ground, &file, Some(header)).await?;
+        write_header(&self.ground, &file, &header, true).await?;
         let info = SegmentInfo {
             id: segment,
             epoch: header.epoch,
@@ -401,19 +401,15 @@ impl<G: Ground> Segments<G> {
         }
     }
 
-    /// Takes back a segment whose every block is released. Its header is blanked, so that a restart
-    /// without a checkpoint does not deliver its events once more.
+    /// Takes back a segment whose every block is released. It is marked, so that a restart without a
+    /// checkpoint does not deliver its events once more.
     pub(super) async fn recycle(&self, segment: SegmentInfo) {
         let fits = segment.bytes == self.plan.segment_bytes && !segment.failed;
         if !fits || self.state.borrow().spares.len() >= limits::SPARES_MAX {
             self.discard(&segment.path).await;
             return;
         }
-        let blanked = async {
-            let file = self.ground.open(&segment.path).await?;
-            write_header(&self.ground, &file, None).await
-        };
-        match blanked.await {
+        match mark_released(&self.ground, self.plan.shard, &segment).await {
             Ok(()) => self.state.borrow_mut().spares.push(segment.path),
             Err(error) => {
                 tracing::error!(
@@ -490,17 +486,38 @@ impl Directory {
     }
 }
 
-/// Writes a segment's header block, or zeros in its place.
-pub(super) async fn write_header<G: Ground>(
+/// Marks a segment that every group has passed, so that no later start takes it for a part of the log.
+/// A mark, not zeros: those are what a sector may lose its content to.
+pub(super) async fn mark_released<G: Ground>(
+    ground: &G,
+    shard: u32,
+    segment: &SegmentInfo,
+) -> io::Result<()> {
+    let header = SegmentHeader {
+        shard,
+        segment: segment.id,
+        epoch: segment.epoch,
+        segment_bytes: segment.bytes,
+        first_sequence: segment.first_sequence,
+        first_event: segment.first_event,
+        chain: 0,
+    };
+    let file = ground.open(&segment.path).await?;
+    write_header(ground, &file, &header, false).await
+}
+
+async fn write_header<G: Ground>(
     ground: &G,
     file: &G::File,
-    header: Option<SegmentHeader>,
+    header: &SegmentHeader,
+    is_in_use: bool,
 ) -> io::Result<()> {
     let length = usize::try_from(SEGMENT_HEADER_BYTES).expect("one sector");
     let mut buffer = ground.buffer(length);
     buffer.bytes_mut()[..length].fill(0);
-    if let Some(header) = header {
-        header.encode(buffer.bytes_mut());
+    match is_in_use {
+        true => header.encode(buffer.bytes_mut()),
+        false => header.encode_released(buffer.bytes_mut()),
     }
     let (result, _buffer) = file.write_durable(buffer, length, 0).await;
     result
@@ -516,8 +533,8 @@ pub fn segment_file_name(slot: u64) -> String {
 #[must_use]
 pub fn slot_of(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?;
-    name.strip_prefix("segment-")?
-        .strip_suffix(".wal")?
-        .parse()
-        .ok()
+    let slot = name.strip_prefix("segment-")?.strip_suffix(".wal")?;
+    let slot: u64 = slot.parse().ok()?;
+    // A number that leaves no room for the next one is not ours.
+    (slot <= NUMBER_MAX).then_some(slot)
 }

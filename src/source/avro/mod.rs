@@ -10,6 +10,7 @@
 mod call;
 mod connection;
 mod foreign;
+mod foreign_request;
 mod frame;
 mod handshake;
 mod inflate;
@@ -23,6 +24,7 @@ mod reply;
 mod request;
 mod scan;
 mod service;
+mod shape;
 
 #[cfg(test)]
 mod serve_tests;
@@ -30,7 +32,7 @@ mod serve_tests;
 pub use call::{Call, CallError};
 pub use foreign::{Foreign, ForeignError};
 pub use frame::{Frame, FrameError, Frames};
-pub use handshake::{Handshake, Layout, Match, OWN_HASH, PROTOCOL_JSON, Protocols};
+pub use handshake::{Handshake, HandshakeError, Layout, Match, OWN_HASH, PROTOCOL_JSON, Protocols};
 pub use inflate::{Inflate, InflateError, Sniffed, sniff};
 pub use ip_filter::{IpFilter, IpFilterError};
 pub use listener::{AvroSource, Listening, SourceError, Stop};

@@ -307,7 +307,7 @@ mod tests {
                 handshake_deadline: limits::HANDSHAKE_DEADLINE,
                 progress_deadline: limits::PROGRESS_DEADLINE,
             },
-            protocols: RefCell::default(),
+            protocols: Arc::default(),
             chain: RefCell::new(Chain::new(&[])),
             channels: Replicating {
                 required: Vec::new(),

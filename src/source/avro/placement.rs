@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_queue::SegQueue;
 use tokio::sync::Notify;
 
+use super::handshake::Protocols;
 use super::ip_filter::IpFilter;
 use crate::config::AvroSourceLimits;
 use crate::reactor::AcceptedStream;
@@ -42,6 +43,8 @@ pub struct Placement {
     peers: Mutex<BTreeMap<IpAddr, usize>>,
     /// The address listened at, once the first shard does: with port 0 the others follow it.
     address: Mutex<Option<SocketAddr>>,
+    /// What clients have said about themselves.
+    pub(super) protocols: Arc<Mutex<Protocols>>,
     filter: IpFilter,
     connections_max: usize,
     per_peer_max: usize,
@@ -65,6 +68,7 @@ impl Placement {
             mailboxes: (0..shard_count).map(|_| Mailbox::default()).collect(),
             peers: Mutex::default(),
             address: Mutex::default(),
+            protocols: Arc::default(),
             filter,
             connections_max: limits.connections_max,
             per_peer_max: limits.connections_per_peer_max,

@@ -3,6 +3,7 @@
 //! Runs inside a connection's reading half, over the message in its receive memory.
 
 use std::net::SocketAddr;
+use std::sync::PoisonError;
 
 use super::call::{Call, CallError};
 use super::foreign::Foreign;
@@ -52,7 +53,10 @@ fn agree<P>(
     cursor: &mut Cursor<'_>,
 ) -> Result<(Option<Layout>, Match), String> {
     let handshake = Handshake::read(cursor).map_err(|error| java_text(&error))?;
-    let agreed = service.protocols.borrow_mut().agree(&handshake);
+    let protocols = service.protocols.lock();
+    let agreed = protocols
+        .unwrap_or_else(PoisonError::into_inner)
+        .agree(&handshake);
     agreed.map_err(|error| match error {
         HandshakeError::Avro(error) => java_text(&error),
         other @ (HandshakeError::ProtocolText { .. } | HandshakeError::Foreign(_)) => {
@@ -152,7 +156,9 @@ async fn put<P: Put>(
 fn java_text(error: &AvroError) -> String {
     match error {
         AvroError::Truncated { .. } => "java.io.EOFException".to_owned(),
-        AvroError::VarintTooLong { .. } | AvroError::NegativeLength { .. } => runtime_text(error),
+        AvroError::VarintTooLong { .. }
+        | AvroError::NegativeLength { .. }
+        | AvroError::Branch { .. } => runtime_text(error),
     }
 }
 

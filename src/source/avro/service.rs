@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::handshake::Protocols;
@@ -20,7 +20,8 @@ use crate::selector::Replicating;
 pub(crate) struct Service<P> {
     pub(crate) name: String,
     pub(crate) limits: AvroSourceLimits,
-    pub(crate) protocols: RefCell<Protocols>,
+    /// Of all shards. A lock: held for one look-up, when a connection shakes hands.
+    pub(crate) protocols: Arc<Mutex<Protocols>>,
     pub(crate) chain: RefCell<Chain>,
     pub(crate) channels: Replicating<P>,
     pub(crate) counters: Arc<SourceCounters>,
