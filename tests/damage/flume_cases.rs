@@ -59,37 +59,45 @@ pub(crate) fn expect_all_once(site: &mut Site) {
 }
 
 pub(crate) fn remove(path: &Path) {
-    fs::remove_file(path).unwrap();
+    fs::remove_file(path).expect("the file of our own log");
 }
 
 /// Writes `bytes` over what is there.
 fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
-    let mut file = OpenOptions::new().write(true).open(path).unwrap();
-    file.seek(SeekFrom::Start(at)).unwrap();
-    file.write_all(bytes).unwrap();
+    let mut file = OpenOptions::new()
+        .write(true)
+        .open(path)
+        .expect("the file of our own log");
+    file.seek(SeekFrom::Start(at))
+        .expect("the file of our own log");
+    file.write_all(bytes).expect("the file of our own log");
 }
 
 fn cut(path: &Path, bytes_off: u64) {
-    let file = OpenOptions::new().write(true).open(path).unwrap();
-    file.set_len(file.metadata().unwrap().len() - bytes_off)
-        .unwrap();
+    let file = OpenOptions::new()
+        .write(true)
+        .open(path)
+        .expect("the file of our own log");
+    file.set_len(file.metadata().expect("the file of our own log").len() - bytes_off)
+        .expect("the file of our own log");
 }
 
 /// The version of the future, with a checksum that holds.
 fn future_version(path: &Path) {
-    let mut bytes = fs::read(path).unwrap();
+    let mut bytes = fs::read(path).expect("the file of our own log");
     bytes[8..12].copy_from_slice(&2u32.to_le_bytes());
     let covered = bytes.len() - 4;
     let crc = crc32c::crc32c(&bytes[..covered]);
     bytes[covered..].copy_from_slice(&crc.to_le_bytes());
-    fs::write(path, bytes).unwrap();
+    fs::write(path, bytes).expect("the file of our own log");
 }
 
 /// A checkpoint that is whole, and speaks of another use of the segment than the one that is there.
 fn another_epoch(path: &Path) {
-    let mut checkpoint = Checkpoint::decode(&fs::read(path).unwrap()).unwrap();
+    let mut checkpoint = Checkpoint::decode(&fs::read(path).expect("the file of our own log"))
+        .expect("the file of our own log");
     checkpoint.shards[0].end_epoch ^= 1;
-    fs::write(path, checkpoint.encode()).unwrap();
+    fs::write(path, checkpoint.encode()).expect("the file of our own log");
 }
 
 fn says_damaged(site: &Site, times: usize) {
@@ -160,7 +168,7 @@ fn normal_replay_v2() {
 
 /// The rename never happened: the temporary is there, the file is not.
 fn as_temporary(path: &Path) {
-    fs::rename(path, path.with_extension("tmp")).unwrap();
+    fs::rename(path, path.with_extension("tmp")).expect("the file of our own log");
 }
 
 #[test]
@@ -233,8 +241,12 @@ fn differing_order_id_checkpoint_and_meta_version_with_backup() {
 
 /// The crash came in the middle of the write, and the file system kept the length.
 fn half_zeros(path: &Path) {
-    let half = fs::metadata(path).unwrap().len() / 2;
-    overwrite(path, half, &vec![0; usize::try_from(half).unwrap()]);
+    let half = fs::metadata(path).expect("the file of our own log").len() / 2;
+    overwrite(
+        path,
+        half,
+        &vec![0; usize::try_from(half).expect("the file of our own log")],
+    );
 }
 
 #[test]
@@ -251,9 +263,9 @@ fn to_nothing(path: &Path) {
     OpenOptions::new()
         .write(true)
         .open(path)
-        .unwrap()
+        .expect("the file of our own log")
         .set_len(0)
-        .unwrap();
+        .expect("the file of our own log");
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn corrupt_inflight(name: &str, keys: &str) {
     site.put(5);
     site.kill();
     let stray = site.checkpoint_folder().join(name);
-    fs::write(&stray, 0x7f4a_7c15u32.to_be_bytes()).unwrap();
+    fs::write(&stray, 0x7f4a_7c15u32.to_be_bytes()).expect("the file of our own log");
     expect_all_once(&mut site);
     assert!(stray.exists(), "not ours");
 }
@@ -55,9 +55,10 @@ fn with_extra_logs() {
     site.put(10);
     site.stop();
     let extra = site.shard_folder().join("segment-00001000.wal");
-    fs::write(&extra, []).unwrap();
-    fs::write(site.shard_folder().join("segment-00001000.tmp"), []).unwrap();
-    fs::write(site.shard_folder().join("log-1000"), []).unwrap();
+    fs::write(&extra, []).expect("the file of our own log");
+    fs::write(site.shard_folder().join("segment-00001000.tmp"), [])
+        .expect("the file of our own log");
+    fs::write(site.shard_folder().join("log-1000"), []).expect("the file of our own log");
     expect_all_once(&mut site);
     assert!(!extra.exists(), "cut short while it was made, and removed");
 }
@@ -69,15 +70,15 @@ fn older_generation_is_used(keys: &str) {
     site.put(10);
     site.wait_for_delivery();
     site.wait_for_cursor_in_checkpoint();
-    let (_, older) = site.generations().pop().unwrap();
-    let copy = fs::read(&older).unwrap();
+    let (_, older) = site.generations().pop().expect("the file of our own log");
+    let copy = fs::read(&older).expect("the file of our own log");
     site.put(10);
     site.wait_for_delivery();
     site.stop();
     for (_, path) in site.generations() {
         remove(&path);
     }
-    fs::write(older, copy).unwrap();
+    fs::write(older, copy).expect("the file of our own log");
     let findings = site.deliver();
     assert_eq!((findings.delivered, findings.duplicates), (200, 100));
 }
@@ -103,15 +104,19 @@ fn data_files_required_by_backup_not_deleted() {
     let copy = site
         .generations()
         .pop()
-        .map(|(_, path)| (fs::read(&path).unwrap(), path))
-        .unwrap();
+        .map(|(_, path)| (fs::read(&path).expect("the file of our own log"), path))
+        .expect("the file of our own log");
     site.stop();
     site.let_deliver();
     site.start_again();
     site.put(9);
     site.wait_for_delivery();
     site.wait_for_cursor_in_checkpoint();
-    let named = Checkpoint::decode(&copy.0).unwrap().shards[0].cursors[0].1;
+    let named = Checkpoint::decode(&copy.0)
+        .expect("the file of our own log")
+        .shards[0]
+        .cursors[0]
+        .1;
     wait_until(
         "the first segment is released",
         Duration::from_secs(10),
@@ -122,7 +127,7 @@ fn data_files_required_by_backup_not_deleted() {
     site.wait_for_delivery();
     site.stop();
     site.generations().iter().for_each(|(_, path)| remove(path));
-    fs::write(&copy.1, &copy.0).unwrap();
+    fs::write(&copy.1, &copy.0).expect("the file of our own log");
     site.start_again();
     site.put(5);
     site.wait_for_delivery();
@@ -132,7 +137,9 @@ fn data_files_required_by_backup_not_deleted() {
 }
 
 fn segment_ids(folder: &Path) -> Vec<u64> {
-    let entries = fs::read_dir(folder).unwrap().flatten();
+    let entries = fs::read_dir(folder)
+        .expect("the file of our own log")
+        .flatten();
     entries
         .filter_map(|entry| SegmentHeader::decode(&fs::read(entry.path()).ok()?).ok())
         .map(|header| header.segment)
@@ -168,10 +175,10 @@ fn compress_backup() {
     for (checkpoint, path) in site.generations() {
         assert_eq!(
             checkpoint.encode(),
-            fs::read(&path).unwrap(),
+            fs::read(&path).expect("the file of our own log"),
             "as it is, not compressed"
         );
-        assert!(fs::metadata(&path).unwrap().len() < 4096);
+        assert!(fs::metadata(&path).expect("the file of our own log").len() < 4096);
     }
     assert_eq!(site.look().duplicates, 0);
 }
@@ -236,7 +243,7 @@ fn a_checkpoint_folder_that_is_gone_stops_no_delivery() {
     site.let_deliver();
     site.put(5);
     site.wait_for_delivery();
-    fs::remove_dir_all(site.checkpoint_folder()).unwrap();
+    fs::remove_dir_all(site.checkpoint_folder()).expect("the file of our own log");
     site.put(5);
     site.wait_for_delivery();
     site.kill();

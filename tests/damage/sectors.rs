@@ -200,7 +200,7 @@ fn a_stale_sector_costs_its_block() {
 /// The lane finds what a missing defence lets through.
 #[track_caller]
 fn finds(result: Result<(), String>) {
-    let failure = result.unwrap_err();
+    let failure = result.expect_err("a defence is missing");
     println!("found: {failure}");
 }
 

@@ -183,7 +183,7 @@ fn a_copied_segment_stops_the_start_and_both_files_are_named() {
 fn back_after_one_start(lacks: &[Defence]) -> Result<u64, RecoveryError> {
     let written = several(28);
     let world = written.world(lacks);
-    let last = paths(&written).pop().unwrap();
+    let last = paths(&written).pop().expect("a log has segments");
     world.take(&last);
     let checkpoint = Some(written.checkpoint.clone());
     append(&world, SEGMENT, checkpoint, &[(3, 100), (4, 100)], 5000);
@@ -221,7 +221,7 @@ fn failed_copy(lacks: &[Defence]) -> Result<Tally, String> {
         SEGMENT,
         &[(2, 100), (1, 60), (5, 300)],
     );
-    let last = written.entries.pop().unwrap();
+    let last = written.entries.pop().expect("a log has blocks");
     let first = &written.entries[0].path.clone();
     let world = written.world(lacks);
     world.change(first, |bytes| bytes[last.offset..last.end()].fill(0));
