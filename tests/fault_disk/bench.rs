@@ -66,7 +66,7 @@ pub struct Bench {
     /// Where the checkpoint is, as flumen sees it.
     pub checkpoint: PathBuf,
     empty: Image,
-    starts: u32,
+    probes: u32,
 }
 
 impl Bench {
@@ -127,7 +127,7 @@ impl Bench {
             output,
             output_inside: inside,
             checkpoint,
-            starts: 0,
+            probes: 0,
         })
     }
 
@@ -184,7 +184,6 @@ impl Bench {
             std::fs::remove_file(file).expect("our own file");
         }
         self.runs = sink;
-        self.starts += 1;
         let collector = self.collector();
         collector.launch_unready();
         let deadline = Deadline::after(PATIENCE);
@@ -204,8 +203,9 @@ impl Bench {
     /// Sends one event of its own and waits until the sink has put it out. The log is one, and its
     /// order is kept, so everything before it has been put out then, too. Returns who it was.
     pub fn serves(&mut self, limit: Duration) -> Result<Identity, String> {
+        self.probes += 1;
         let identity = Identity {
-            prefix: format!("after{}", self.starts),
+            prefix: format!("after{}", self.probes),
             connection: 0,
             number: 0,
         };

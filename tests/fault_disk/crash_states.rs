@@ -54,8 +54,8 @@ fn nothing_acknowledged_is_lost_by_power_cuts_on_xfs() {
 
 /// Delivers a backlog, rests for a second, cuts the power: the checkpoint of the last delivery is
 /// durable by then, so nothing is delivered again. Returns how many events were.
-pub fn delivered_again_after_a_rest(file_system: FileSystem, without: &str) -> Option<u64> {
-    let mut bench = Bench::new("rest", file_system, without)?;
+fn delivered_again_after_a_rest(file_system: FileSystem) -> Option<u64> {
+    let mut bench = Bench::new("rest", file_system, "")?;
     let recording = Recording::make(&mut bench, Sink::Missing, &mut Random(7)).expect("a start");
     let end = recording.last_moment();
     let rest = Duration::from_secs(1);
@@ -68,7 +68,7 @@ pub fn delivered_again_after_a_rest(file_system: FileSystem, without: &str) -> O
 #[test]
 fn what_was_delivered_a_second_ago_is_not_delivered_again() {
     for file_system in FileSystem::ALL {
-        let again = delivered_again_after_a_rest(file_system, "");
+        let again = delivered_again_after_a_rest(file_system);
         assert_eq!(again.unwrap_or(0), 0, "{}", file_system.name());
     }
 }

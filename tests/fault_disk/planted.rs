@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::bench::{Bench, CheckpointOn, Layout, Sink};
 use crate::caller::Outcome;
-use crate::crash_states::delivered_again_after_a_rest;
 use crate::disk::{FileSystem, Operation, Part, Rule};
 use crate::random::Random;
 use crate::replay::{Tally, look_at_cuts};
@@ -50,46 +49,4 @@ fn a_torn_block_that_is_taken_for_whole_is_seen() {
     // What comes out depends on where the block was torn: altered events, or a sink that finds no event
     // where one should begin.
     seen_by_power_cuts("payload-checksum", Sink::Missing, "");
-}
-
-/// What the flush of a directory saves is a renamed checkpoint: the file systems make a file that was
-/// flushed findable by themselves. So a checkpoint is lost, and deliveries are repeated. ext4 commits
-/// its journal for many a reason, XFS keeps a rename for itself much longer.
-#[test]
-fn a_rename_without_its_flush_is_seen() {
-    let without = |file_system| delivered_again_after_a_rest(file_system, "directory-flush");
-    let seen = (0..4).any(|_| {
-        FileSystem::ALL
-            .into_iter()
-            .rev()
-            .any(|file_system| without(file_system) != Some(0))
-    });
-    assert!(seen, "nothing was delivered again");
-}
-
-#[test]
-fn a_segment_that_is_written_after_a_failure_is_seen() {
-    let layout = Layout {
-        name: "without-failed-segment-ends",
-        data: &[FileSystem::Ext4],
-        checkpoint: CheckpointOn::Memory(1 << 20),
-        output_bytes: None,
-        without: "failed-segment-ends",
-    };
-    let Some(trial) = Trial::start(layout, 2, 300) else {
-        return;
-    };
-    let rule = Rule::on(Operation::Write, EIO).of(Part::Blocks).times(1);
-    trial.bench.place().disk().inject(rule);
-    trial.wait_for(Outcome::Ok, 50, Duration::from_secs(20));
-    let wrong = trial
-        .bench
-        .place()
-        .disk()
-        .take_log()
-        .written_after_failure();
-    assert!(
-        !wrong.is_empty(),
-        "nothing was written to the segment that failed"
-    );
 }
