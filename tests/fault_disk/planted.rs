@@ -50,3 +50,30 @@ fn a_torn_block_that_is_taken_for_whole_is_seen() {
     // where one should begin.
     seen_by_power_cuts("payload-checksum", Sink::Missing, "");
 }
+
+#[test]
+fn a_segment_that_is_written_after_a_failure_is_seen() {
+    let layout = Layout {
+        name: "without-failed-segment-ends",
+        data: &[FileSystem::Ext4],
+        checkpoint: CheckpointOn::Memory(1 << 20),
+        output_bytes: None,
+        without: "failed-segment-ends",
+    };
+    let Some(trial) = Trial::start(layout, 2, 300) else {
+        return;
+    };
+    let rule = Rule::on(Operation::Write, EIO).of(Part::Blocks).times(1);
+    trial.bench.place().disk().inject(rule);
+    trial.wait_for(Outcome::Ok, 50, Duration::from_secs(20));
+    let wrong = trial
+        .bench
+        .place()
+        .disk()
+        .take_log()
+        .written_after_failure();
+    assert!(
+        !wrong.is_empty(),
+        "nothing was written to the segment that failed"
+    );
+}
