@@ -428,13 +428,15 @@ impl<G: Ground> Segments<G> {
     }
 
     /// Removes spares beyond those worth keeping. On a disk that is nearly full that is one: another
-    /// shard may need the room to go on at all.
+    /// shard may need the room to go on at all. Below the reserve, which two shards that make a segment
+    /// at the same time can get to, it is none: spares must not be what keeps batches refused.
     pub(super) async fn trim_spares(&self) {
-        let required_bytes = self.plan.segment_bytes + self.plan.minimum_required_space;
-        let is_tight = self
-            .least_free()
-            .is_some_and(|(_, free_bytes)| free_bytes < required_bytes);
-        let spares_max = if is_tight { 1 } else { limits::SPARES_MAX };
+        let reserve_bytes = self.plan.minimum_required_space;
+        let spares_max = match self.least_free() {
+            Some((_, free_bytes)) if free_bytes < reserve_bytes => 0,
+            Some((_, free_bytes)) if free_bytes < reserve_bytes + self.plan.segment_bytes => 1,
+            _ => limits::SPARES_MAX,
+        };
         while self.state.borrow().spares.len() > spares_max {
             let spare = self.state.borrow_mut().spares.pop();
             if let Some(spare) = spare {
