@@ -74,6 +74,8 @@ pub const TAIL_BYTES_MAX: usize = 24 * MIB;
 pub const READ_ATTEMPTS_MAX: u32 = 5;
 /// Between two of them.
 pub const READ_AGAIN_AFTER: Duration = Duration::from_millis(20);
+/// Places of a segment that are tried before its disk counts as dead.
+pub const READ_PROBES: u64 = 8;
 /// One read of a sink that lags.
 pub const READ_BACK_BYTES: usize = MIB;
 

@@ -6,10 +6,10 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::limits;
+use crate::reactor::direct_sync_flags;
 
 /// The oldest kernel whose io_uring has what both runtimes ask for.
 const KERNEL_MIN: (u32, u32) = (5, 11);
@@ -206,7 +206,7 @@ fn check_direct_io(directory: &Path) -> io::Result<()> {
             .write(true)
             .create(true)
             .truncate(true)
-            .custom_flags((OFlags::DIRECT | OFlags::DSYNC).bits().cast_signed())
+            .custom_flags(direct_sync_flags())
             .open(&path)?;
         let sector = memmap2::MmapMut::map_anon(limits::ALIGN_BYTES)?;
         file.write_all_at(&sector, 0)

@@ -20,12 +20,23 @@ const O_DSYNC: i32 = 0o10_000;
 
 /// Flags of every WAL file: no page cache, and a write returns when it is durable. `O_DSYNC` saves a
 /// separate flush per block: one trip through the kernel instead of two.
-pub(super) fn direct_sync_flags() -> i32 {
+pub(crate) fn direct_sync_flags() -> i32 {
     let direct = OFlags::DIRECT.bits().cast_signed();
     if Defence::Flush.removed() {
         return direct;
     }
     direct | O_DSYNC
+}
+
+/// A block that was written in part is not written.
+pub(super) fn whole(written: usize, length: usize) -> io::Result<()> {
+    if written == length {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::WriteZero,
+        format!("short write: {written} of {length} bytes"),
+    ))
 }
 
 /// Creates a file whose `bytes` are allocated and read as zeros.

@@ -305,14 +305,8 @@ impl DiskFile for ShardFile {
             .file
             .write_rc_at(Rc::clone(&buffer.buffer), offset)
             .await;
-        let result = match written.map_err(io_error) {
-            Ok(written) if written == length => Ok(()),
-            Ok(written) => Err(io::Error::new(
-                io::ErrorKind::WriteZero,
-                format!("short write: {written} of {length} bytes"),
-            )),
-            Err(error) => Err(error),
-        };
+        let result = written.map_err(io_error);
+        let result = result.and_then(|written| files::whole(written, length));
         (result, buffer)
     }
 

@@ -769,8 +769,8 @@ impl<G: Ground> Inner<G> {
             self.ground.sleep(HOUSEKEEPING_EVERY).await;
             // A disk that hangs holds up its own files and no others: each has a task of its own.
             released.extend(self.shared.take_released());
-            let hangs = |segment: &mut SegmentInfo| !self.segments.hangs(&segment.path);
-            for segment in released.extract_if(.., hangs) {
+            let answers = |segment: &mut SegmentInfo| !self.segments.hangs(&segment.path);
+            for segment in released.extract_if(.., answers) {
                 let segments = Rc::clone(&self.segments);
                 self.ground
                     .spawn(async move { segments.recycle(segment).await });

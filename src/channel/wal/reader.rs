@@ -53,9 +53,6 @@ impl SegmentTable for Arc<LogShared> {
     }
 }
 
-/// Places of a segment that are tried before its disk counts as dead.
-const PROBES: u64 = 8;
-
 /// A read that the device refused.
 #[derive(Debug, thiserror::Error)]
 #[error("segment {segment} offset {offset}: reading failed")]
@@ -477,8 +474,8 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
         }
         let sector = limits::ALIGN_BYTES as u64;
         let sectors = (segment.bytes / sector).max(1);
-        for part in 0..PROBES {
-            let offset = (sectors - 1) * part / (PROBES - 1) * sector;
+        for part in 0..limits::READ_PROBES {
+            let offset = (sectors - 1) * part / (limits::READ_PROBES - 1) * sector;
             let read = read_from(segment, &**file, offset, limits::ALIGN_BYTES).await;
             let read = match read {
                 Err(error) => {

@@ -119,7 +119,7 @@ pub async fn recover<G: Ground>(
             Ok(()) => log.spares.push(segment.path),
             // What it holds was delivered; a disk that refuses it must not keep the agent from starting.
             Err(error) => tracing::warn!(
-                "segment {}: it is released and cannot be marked so: {error}; it is left as it is, and                  not used again",
+                "segment {}: it is released and cannot be marked so: {error}; it is left as it is, and not used again",
                 segment.path.display()
             ),
         }

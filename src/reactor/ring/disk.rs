@@ -59,14 +59,7 @@ impl DiskFile for RingFile {
             unreachable!("an operation gives back what it held")
         };
         buffer.give_back(memory);
-        let result = match checked(result) {
-            Ok(written) if written == length => Ok(()),
-            Ok(written) => Err(io::Error::new(
-                io::ErrorKind::WriteZero,
-                format!("short write: {written} of {length} bytes"),
-            )),
-            Err(error) => Err(error),
-        };
+        let result = checked(result).and_then(|written| files::whole(written, length));
         (result, buffer)
     }
 
