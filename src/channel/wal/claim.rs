@@ -53,8 +53,8 @@ pub(super) async fn claim<G: Ground>(
     let mut offset = SEGMENT_HEADER_BYTES;
     while offset < end {
         let read = match file.read(offset, step_bytes).await {
-            Err(error) if is_medium(&error) && step_bytes > align => {
-                // One bad sector of many: the others are read one by one.
+            Err(error) if is_medium(&error) => {
+                // One bad sector of many: all are read one by one, with patience.
                 let step = step_bytes as u64;
                 let sectors = (offset..end.min(offset + step)).step_by(align);
                 for sector in sectors {
