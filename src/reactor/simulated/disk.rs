@@ -84,6 +84,15 @@ pub(super) fn device_error() -> io::Error {
     Errno::IO.into()
 }
 
+/// Mostly the medium; sometimes the system has no memory, or no descriptor left.
+pub(super) fn some_error(dice: &Dice) -> io::Error {
+    match dice.below(8) {
+        0 => Errno::NOMEM.into(),
+        1 => Errno::MFILE.into(),
+        _ => device_error(),
+    }
+}
+
 impl SimulatedDisk {
     pub(super) fn new(dice: Rc<Dice>) -> Self {
         Self {

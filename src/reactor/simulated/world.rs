@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::dice::Dice;
-use super::disk::{SimulatedDisk, device_error};
+use super::disk::{SimulatedDisk, some_error};
 use super::faults::Faults;
 use super::file::{SimulatedBuffer, SimulatedFile};
 use super::network::{SimulatedListener, SimulatedNetwork, SimulatedStream};
@@ -136,7 +136,7 @@ impl SimulatedWorld {
         self.latency().await;
         self.disk().alive(path)?;
         match self.dice().chance(self.faults().directory_error) {
-            true => Err(device_error()),
+            true => Err(some_error(self.dice())),
             false => Ok(()),
         }
     }
@@ -224,7 +224,7 @@ impl Ground for SimulatedWorld {
             self.flush_directory(path).await?;
         }
         match fails {
-            true => Err(device_error()),
+            true => Err(some_error(self.dice())),
             false => Ok(()),
         }
     }
