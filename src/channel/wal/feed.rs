@@ -194,7 +194,6 @@ async fn read_back<G: Ground>(
         Ok(Found::Block { block, lost, .. }) => {
             disk.failures = 0;
             reader.pass_unreadable(false);
-            disk.counters.read_back_block.increment();
             if let Some(lost) = lost {
                 disk.report(shard, lost);
             }

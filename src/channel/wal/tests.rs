@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::*;
+use crate::channel::block::RECORD_HEADER_BYTES;
 use crate::channel::{Consumer, Put};
 use crate::config::FileChannelConfig;
 use crate::event::{Batch, Overlay, encode_event};
@@ -50,6 +51,7 @@ fn meters() -> AppendMeters {
         puts: Arc::default(),
         flush_latency: Arc::new(Distribution::new(Quantity::Latency)).recorder(),
         block_bytes: Arc::new(Distribution::new(Quantity::Bytes)).recorder(),
+        committed_bytes: Arc::default(),
         gauges: Arc::default(),
     }
 }
@@ -184,6 +186,26 @@ fn with_checkpoint(plan: &WalPlan) -> WalPlan {
         usage: Arc::new(Usage::new(1_000_000, u64::MAX)),
         ..plan.clone()
     }
+}
+
+#[test]
+fn committed_bytes_are_those_of_the_records() {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = plan(directory.path());
+    let meters = meters();
+    let committed_bytes = Arc::clone(&meters.committed_bytes);
+    on_shard(move |world| async move {
+        let (_log, appender) = open_shard(world, 0, &plan, Some(meters), |_, _| {}, |_, _| {})
+            .await
+            .unwrap();
+        let appender = appender.unwrap();
+        put(&appender, 0, 10, 100).await;
+        put(&appender, 10, 3, 5_000).await;
+        appender.close().await;
+    });
+    let records = [encoded(0, 10, 100), encoded(10, 3, 5_000)];
+    let stored = records.map(|events| (RECORD_HEADER_BYTES + events.len()) as u64);
+    assert_eq!(committed_bytes.get(), stored.iter().sum::<u64>());
 }
 
 #[test]
