@@ -355,6 +355,46 @@ fn a_torn_tail_ends_the_log_and_a_damaged_middle_costs_its_block_only() {
 }
 
 #[test]
+fn a_block_that_two_groups_miss_is_counted_once() {
+    use std::os::unix::fs::FileExt;
+    let directory = tempfile::tempdir().unwrap();
+    let groups = ["", "audit"];
+    let groups = groups.map(|group| (group.to_owned(), Arc::new(Notify::new())));
+    let plan = WalPlan {
+        groups: groups.to_vec(),
+        ..plan(directory.path())
+    };
+    append(&plan, 0, 10, 10, 1000);
+    let path = shard_folder(&plan.file.data_dirs[0], 0).join(segment_file_name(0));
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&[0xff], 4096 + 3 * 12_288 + 5000)
+        .unwrap();
+    let plan = with_checkpoint(&plan);
+    let log = on_shard(move |world| async move {
+        open_shard(world, 0, &plan, None, |_, _| {}, |_, _| {})
+            .await
+            .unwrap()
+            .0
+    });
+    tokio_uring::start(async {
+        for (link, (_, cursor)) in log.shared.groups.iter().zip(&log.cursors) {
+            let (shared, link, start) = (Arc::clone(&log.shared), Arc::clone(link), *cursor);
+            let (more, counters) = (Arc::clone(&link.more), Arc::clone(&log.counters));
+            let feed = WalFeed::new(DrainWorld::default(), "c1", shared, link, start, counters);
+            let consumer = Consumer::new(vec![Box::new(feed)], more);
+            let mut event_count = 0;
+            while let Some(transaction) = consumer.take(10).await.unwrap() {
+                event_count += transaction.event_count();
+                transaction.commit();
+            }
+            assert_eq!(event_count, 90);
+        }
+    });
+    let lost = (log.counters.lost_block.get(), log.counters.lost_event.get());
+    assert_eq!(lost, (1, 10));
+}
+
+#[test]
 fn a_lost_block_is_named_where_it_should_be() {
     use std::os::unix::fs::FileExt;
     let directory = tempfile::tempdir().unwrap();
