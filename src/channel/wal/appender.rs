@@ -807,10 +807,7 @@ impl<G: Ground> Inner<G> {
     /// Begins or ends the refusal of batches for want of space or of a healthy directory.
     fn look_for_trouble(&self) {
         let required_bytes = self.segments.plan().minimum_required_space;
-        let low = self
-            .segments
-            .least_free()
-            .filter(|(_, free)| *free < required_bytes);
+        let low = self.segments.look_for_room();
         let refusal = self.state.borrow().refusal.clone();
         match (low, refusal) {
             (Some((directory, free_bytes)), None) => {
