@@ -100,6 +100,12 @@ impl Entry {
             || (self.offset + BLOCK_HEADER_BYTES..self.covered_end()).contains(&offset)
     }
 
+    /// Whether its header is whole, whatever became of what it holds.
+    fn is_named(&self, written: &[u8], file: &[u8]) -> bool {
+        let header = self.offset..self.offset + HEADER_COVERED;
+        file.len() >= self.offset + BLOCK_HEADER_BYTES && file[header.clone()] == written[header]
+    }
+
     /// Whether these files still hold every byte of it that counts.
     pub(crate) fn is_intact(&self, written: &[u8], file: Option<&Vec<u8>>) -> bool {
         let Some(file) = file.filter(|file| file.len() >= self.end()) else {
@@ -289,17 +295,25 @@ impl Written {
         damaged.map(|entry| entry.header.sequence).collect()
     }
 
-    /// Segments whose own header is still there, by its first block's number.
+    /// The headers of the segments that are still known: by their own header, or by the first of their
+    /// blocks whose header is whole at its place. What that block holds may be gone.
     fn headers_left(&self, now: &Files) -> Vec<SegmentHeader> {
-        let own = |path: &&Path| {
-            let written = SegmentHeader::decode(&self.files[*path]).expect("written whole");
-            now.get(*path)
-                .and_then(|bytes| SegmentHeader::decode(bytes).ok())
-                == Some(written)
-        };
-        let left = self.segments().into_iter().filter(own);
-        left.map(|path| SegmentHeader::decode(&now[path]).expect("compared"))
-            .collect()
+        let left = self.segments().into_iter().filter_map(|path| {
+            let file = now.get(path)?;
+            let written = SegmentHeader::decode(&self.files[path]).expect("written whole");
+            if SegmentHeader::decode(file).ok() == Some(written) {
+                return Some(written);
+            }
+            let mut blocks = self.entries.iter().filter(|entry| entry.path == path);
+            let named = blocks.find(|entry| entry.is_named(&self.files[path], file))?;
+            Some(SegmentHeader {
+                first_sequence: named.header.sequence,
+                first_event: named.header.first_event,
+                chain: named.header.chain,
+                ..written
+            })
+        });
+        left.collect()
     }
 
     /// The number that the last segment whose header is left begins with.
@@ -313,28 +327,21 @@ impl Written {
     }
 
     /// The first number that anything left speaks of.
-    pub(crate) fn first_known(&self, now: &Files, damaged: &[u64]) -> u64 {
-        let intact = self.entries.iter().map(|entry| entry.header.sequence);
-        let intact = intact.filter(|number| !damaged.contains(number));
+    pub(crate) fn first_known(&self, now: &Files) -> u64 {
         let headers = self.headers_left(now);
-        let headers = headers.iter().map(|header| header.first_sequence);
-        headers.chain(intact).min().unwrap_or(0)
+        let numbers = headers.iter().map(|header| header.first_sequence);
+        numbers.min().unwrap_or(0)
     }
 
     /// Whether neither a header nor a block is left.
-    pub(crate) fn is_gone(&self, now: &Files, damaged: &[u64]) -> bool {
-        damaged.len() == self.entries.len() && self.headers_left(now).is_empty()
+    pub(crate) fn is_gone(&self, now: &Files) -> bool {
+        self.headers_left(now).is_empty()
     }
 
     /// Whether header or blocks of this segment are left.
-    pub(crate) fn is_known(&self, now: &Files, damaged: &[u64], segment: u64) -> bool {
-        let of_segment = |entry: &&Entry| entry.header.segment == segment;
-        let mut blocks = self.entries.iter().filter(of_segment);
-        blocks.any(|entry| !damaged.contains(&entry.header.sequence))
-            || self
-                .headers_left(now)
-                .iter()
-                .any(|header| header.segment == segment)
+    pub(crate) fn is_known(&self, now: &Files, segment: u64) -> bool {
+        let headers = self.headers_left(now);
+        headers.iter().any(|header| header.segment == segment)
     }
 }
 

@@ -166,6 +166,23 @@ fn a_zeroed_sector_costs_its_block() {
     println!("zeroed sectors: {:?}", lane.tally);
 }
 
+/// A segment whose header is zeros may be a spare that was never used. What tells is that it holds
+/// anything, however little.
+#[test]
+fn a_zeroed_beginning_costs_the_blocks_in_it() {
+    let batches = [(2, 100), (1, 60), (3, 2000), (1, 60), (1, 80)];
+    let written = write(&Still::new(13, &[]), SEGMENT, &batches);
+    let end = written.entries[4].offset;
+    let mut lane = Lane::new(written, &[]);
+    for length in (512..=end).step_by(512) {
+        lane.check(&format!("the first {length} bytes zeroed"), |bytes| {
+            bytes[..length].fill(0);
+        })
+        .unwrap();
+    }
+    println!("zeroed beginnings: {:?}", lane.tally);
+}
+
 #[test]
 fn two_swapped_sectors_cost_their_blocks() {
     let mut lane = Lane::new(small(), &[]);

@@ -122,6 +122,24 @@ fn a_segment_cut_at_any_sector_costs_what_was_behind_the_cut() {
     }
 }
 
+/// The payload is gone and so is the file's header: the block's own header still says which segment it
+/// is, and that the checkpoint speaks of this log.
+#[test]
+fn a_segment_known_by_a_cut_blocks_header_alone_is_known() {
+    let written = several(31);
+    for path in paths(&written) {
+        for length in (4096..16384).step_by(512) {
+            let cut = check(&written, &[], |world| {
+                world.change(&path, |bytes| {
+                    bytes[..4096].fill(0x5a);
+                    bytes.truncate(length);
+                });
+            });
+            cut.unwrap_or_else(|reason| panic!("{path:?} cut to {length}: {reason}"));
+        }
+    }
+}
+
 #[test]
 fn any_segments_missing_cost_what_they_held() {
     let written = several(25);

@@ -42,12 +42,11 @@ pub(crate) fn judge(
     let end = end.max(written.last_known_start(&before));
     // A checkpoint whose end lies in a segment that nothing is left of speaks of another log.
     // Where nothing is left of any, it is all there is to go by.
-    let is_empty = written.is_gone(&before, &damaged);
-    let fits =
-        entry.filter(|entry| is_empty || written.is_known(&before, &damaged, entry.end.segment));
+    let is_empty = written.is_gone(&before);
+    let fits = entry.filter(|entry| is_empty || written.is_known(&before, entry.end.segment));
     let cursor = match fits {
         Some(entry) => entry.cursors[0].1.block,
-        None => written.first_known(&before, &damaged),
+        None => written.first_known(&before),
     };
     let behind = |entry: &Entry| entry.header.sequence < cursor;
     let start = written.entries.partition_point(behind);

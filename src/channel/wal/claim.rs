@@ -79,15 +79,27 @@ pub(super) async fn claim<G: Ground>(
     Ok(newest.map(|block| header_of(&block, file_bytes)))
 }
 
-/// Whether a sector at every step through the file holds zeros: a file that was never used does, and the
-/// payload of a block does not.
+/// Whether the first step of the file and a sector at every further one hold zeros: a file that was never
+/// used does, and the payload of a block does not. The first step whole, because a log that has just begun
+/// lies in it, and the first of its sectors may be what was zeroed.
 async fn is_blank<G: Ground>(ground: &G, file: &G::File, file_bytes: u64) -> io::Result<bool> {
-    let step_bytes = ground.bounds().read_back_bytes;
-    for offset in (SEGMENT_HEADER_BYTES..file_bytes).step_by(step_bytes) {
-        match read_patiently(ground, file, offset, limits::ALIGN_BYTES).await {
-            Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => {}
+    let step_bytes = ground.bounds().read_back_bytes as u64;
+    let sector_bytes = limits::ALIGN_BYTES as u64;
+    let mut offset = SEGMENT_HEADER_BYTES;
+    while offset < file_bytes {
+        let length = step_bytes.saturating_sub(offset).max(sector_bytes);
+        let length = usize::try_from(length).unwrap_or(limits::ALIGN_BYTES);
+        let read = match read_patiently(ground, file, offset, length).await {
+            Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => bytes.len() as u64,
             Err(error) if !is_medium(&error) => return Err(error),
             Ok(_) | Err(_) => return Ok(false),
+        };
+        if read == 0 {
+            break;
+        }
+        offset += read.next_multiple_of(sector_bytes);
+        if offset >= step_bytes {
+            offset = offset.next_multiple_of(step_bytes);
         }
     }
     Ok(true)
