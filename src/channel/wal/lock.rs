@@ -1,12 +1,14 @@
 //! The directory lock: one process, one channel. Same file and same meaning as Flume's, so that a
 //! Flume file channel and ours never share a directory either.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
+
+use crate::reactor::create_directory;
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +27,7 @@ pub enum LockError {
         holder: String,
     },
     /// The directory or the lock file cannot be made.
-    #[error("{path}: cannot be created or opened. [channel={channel}]")]
+    #[error("{path}: cannot be created or opened: {source}. [channel={channel}]")]
     Io {
         /// What was touched.
         path: PathBuf,
@@ -55,7 +57,11 @@ impl DirectoryLock {
             channel: channel.to_owned(),
             source,
         };
-        fs::create_dir_all(directory).map_err(io_error)?;
+        create_directory(directory).map_err(|source| LockError::Io {
+            path: directory.to_path_buf(),
+            channel: channel.to_owned(),
+            source,
+        })?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -94,7 +100,11 @@ impl DirectoryLock {
                 std::process::id()
             )
         };
-        write_holder(&file).map_err(io_error)?;
+        match write_holder(&file) {
+            // Only a name for others to read: a full disk is no reason not to deliver what is on it.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+            written => written.map_err(io_error)?,
+        }
         Ok(Self { _file: file })
     }
 
