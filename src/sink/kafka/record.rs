@@ -34,7 +34,7 @@ pub struct RecordWriter {
     flume_event_format: bool,
     topic: String,
     /// The last topic that was looked at and found to be one.
-    good_topic: Option<String>,
+    good_topic: String,
     datum: Vec<u8>,
     bad_timestamps: u64,
 }
@@ -51,7 +51,7 @@ impl RecordWriter {
             header_names: config.header_names.clone().into_iter().collect(),
             flume_event_format: config.flume_event_format,
             topic: String::new(),
-            good_topic: None,
+            good_topic: String::new(),
             datum: Vec::new(),
             bad_timestamps: 0,
         }
@@ -69,13 +69,13 @@ impl RecordWriter {
                 topic: self.topic_name.text().to_owned(),
                 source,
             })?;
-        if self.good_topic.as_ref() != Some(&self.topic) {
+        if self.topic.is_empty() || self.topic != self.good_topic {
             if !is_topic(&self.topic) {
                 return Err(KafkaSinkError::InvalidTopic {
                     topic: shown(&self.topic),
                 });
             }
-            self.good_topic = Some(self.topic.clone());
+            self.good_topic.clone_from(&self.topic);
         }
         let partition = self.partition(event)?;
         let timestamp = self.timestamp(event);
