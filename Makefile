@@ -33,7 +33,7 @@ CARGO_TEST = cargo test --locked
 .PHONY: help run build release deps deps-test deny-tool
 .PHONY: test format lint unit simulation simulate config tidy damage damage-short coverage sinks
 .PHONY: conformance kafka hdfs end-to-end crash fault-disk licences
-.PHONY: fuzz fuzz-long fuzz-minimise bench bench-parts
+.PHONY: fuzz fuzz-long fuzz-minimise bench bench-assertions bench-parts
 
 help:
 	@echo 'make run                   build and start a collector on 127.0.0.1:$(PORT), files in $(DIRECTORY)/'
@@ -51,6 +51,7 @@ help:
 	@echo 'make fuzz-long EXECUTIONS=10000000 TARGETS="frame call"      that many executions each'
 	@echo 'make licences              advisories, licences and sources of all crates'
 	@echo 'make bench                 flumen beside a real Flume: the table of the README'
+	@echo 'make bench-assertions      what the assertions of a release build cost'
 	@echo 'make bench-parts           the parts of the path of a batch'
 
 # The development profile: optimised enough to show what the collector does, and built in a third of
@@ -171,6 +172,16 @@ bench: deps-test
 	cargo build --locked --release --bin flumen --example load
 	benches/against_flume --flumen "$(CARGO_TARGET_DIR)/release/flumen" \
 	    --load "$(CARGO_TARGET_DIR)/release/examples/load" --data "$(CACHE)" $(BENCH)
+
+# What the assertions of a release build cost. Only this crate is built a second time, without them.
+bench-assertions: deps-test
+	@.ci/set-up bench
+	RUSTC_WORKSPACE_WRAPPER="$(CURDIR)/benches/bare" cargo build --locked --release --bin flumen
+	mv "$(CARGO_TARGET_DIR)/release/flumen" "$(CARGO_TARGET_DIR)/release/flumen-bare"
+	cargo build --locked --release --bin flumen --example load
+	benches/against_flume --rows assertions --bare "$(CARGO_TARGET_DIR)/release/flumen-bare" \
+	    --flumen "$(CARGO_TARGET_DIR)/release/flumen" --load "$(CARGO_TARGET_DIR)/release/examples/load" \
+	    --data "$(CACHE)" $(BENCH)
 
 bench-parts: deps
 	cargo bench --locked

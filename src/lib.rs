@@ -4,6 +4,10 @@
 //! read a Flume configuration can find the code. A stop knows `event`, `limits`, `metrics` and
 //! `reactor`, never another stop; `agent` joins them. `docs/ARCHITECTURE.md` is the map.
 
+#[cfg(flumen_bare)]
+#[macro_use]
+mod bare;
+
 /// Flume properties, with file and line, become one checked `AgentConfig`.
 pub mod config;
 

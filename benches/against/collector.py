@@ -127,9 +127,13 @@ class Flumen(Collector):
 
     side = "flumen"
 
+    def __init__(self, bench, name, channel, sink, binary=None):
+        self.binary = binary or bench.flumen
+        super().__init__(bench, name, channel, sink)
+
     def command(self):
         return [
-            self.bench.flumen, "agent", "--conf", self.conf,
+            self.binary, "agent", "--conf", self.conf,
             "--conf-file", self.conf / "flume.properties", "--name", "a",
             "-Dflume.monitoring.type=http", f"-Dflume.monitoring.port={self.monitoring_port}",
             f"-Dflumen.admin.address=127.0.0.1:{self.admin_port}",

@@ -325,6 +325,33 @@ def backlog(bench):
     return rows
 
 
+def assertions(bench):
+    """What the checks of a release build cost: against the same source without them."""
+    if not bench.bare:
+        raise RuntimeError("--bare has to name a flumen without its assertions: make bench-assertions")
+    sides = [Flumen(bench, "checked", FILE, NULL), Flumen(bench, "bare", FILE, NULL, binary=bench.bare)]
+    rows = []
+    try:
+        for collector in sides:
+            collector.start()
+        for batch, depth in ((1000, 2), (100, 1)):
+            def measure(collector, batch=batch, depth=depth):
+                def run():
+                    report = send(bench, collector, batch=batch, depth=depth)
+                    collector.wait_drained()
+                    return report["server_cpu_us_per_event"]
+                return run
+
+            results = in_turn(bench, {collector.name: measure(collector) for collector in sides})
+            rows.append(Row(
+                "assertions", f"server CPU per event with every assertion and overflow check, 4 × {batch:,}", "µs",
+                ("<=", 1.1), results["flumen-checked"], results["flumen-bare"], "flumen without them"))
+    finally:
+        for collector in sides:
+            collector.end()
+    return rows
+
+
 # Rows that share their processes are measured together.
 GROUPS = [
     (durable, ("durable", "durable-100", "memory", "cpu")),
@@ -333,5 +360,8 @@ GROUPS = [
     (kafka, ("kafka",)),
     (hdfs, ("hdfs",)),
     (backlog, ("recovery", "memory-resident")),
+    (assertions, ("assertions",)),
 ]
 KEYS = [key for _, keys in GROUPS for key in keys]
+# What is beside a real Flume; the others need a second binary.
+TABLE = [key for key in KEYS if key != "assertions"]

@@ -280,14 +280,15 @@ async fn open_channels<W: World>(
                 keep_alive,
                 log,
             } => {
-                let counters = Arc::clone(&job.registry.channel(name).shard(job.index).counters);
+                let shown = job.registry.channel(name).shard(job.index);
                 let put = MemoryPut::new(
                     world.clone(),
                     name,
                     *transaction_capacity,
                     *keep_alive,
                     Arc::clone(log),
-                    counters,
+                    Arc::clone(&shown.counters),
+                    Arc::clone(&shown.committed_bytes),
                 );
                 puts.push((Rc::from(name.as_str()), ChannelPut::Memory(put)));
             }
@@ -301,6 +302,7 @@ async fn open_channels<W: World>(
                     puts: Arc::clone(&shown.counters),
                     flush_latency: shown.flush_latency.recorder(),
                     block_bytes: shown.block_bytes.recorder(),
+                    committed_bytes: Arc::clone(&shown.committed_bytes),
                     gauges: Arc::clone(&shown.log),
                 };
                 for (shard, meters) in std::iter::once((shard, Some(meters)))

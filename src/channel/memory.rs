@@ -18,7 +18,7 @@ use super::consumer::{DeliveredTo, Feed, Next};
 use super::put::{Put, PutError};
 use super::wal::{GroupLink, LogPosition, LogShared, Usage};
 use crate::event::Batch;
-use crate::metrics::ChannelCounters;
+use crate::metrics::{ChannelCounters, Counter};
 use crate::reactor::Ground;
 
 /// Takes batches on one shard.
@@ -32,6 +32,7 @@ struct Inner<G> {
     ground: G,
     admission: Admission,
     shared: Arc<LogShared>,
+    committed_bytes: Arc<Counter>,
     end: Cell<LogPosition>,
     closing: Cell<bool>,
 }
@@ -46,6 +47,7 @@ impl<G: Ground> MemoryPut<G> {
         keep_alive: Duration,
         shared: Arc<LogShared>,
         counters: Arc<ChannelCounters>,
+        committed_bytes: Arc<Counter>,
     ) -> Self {
         let usage = Arc::clone(&shared.usage);
         let admission = Admission::new(channel, transaction_capacity, keep_alive, usage, counters);
@@ -55,6 +57,7 @@ impl<G: Ground> MemoryPut<G> {
                 ground,
                 admission,
                 shared,
+                committed_bytes,
                 end,
                 closing,
             }),
@@ -135,6 +138,7 @@ impl<G: Ground> Put for MemoryPut<G> {
             .counters
             .event_put_success
             .add(batch.event_count as u64);
+        inner.committed_bytes.add(bytes as u64);
         Ok(Commit::default())
     }
 }

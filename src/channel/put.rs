@@ -62,7 +62,7 @@ pub enum PutError {
     NoSpace {
         /// Channel name.
         channel: Rc<str>,
-        /// The fullest directory.
+        /// The data directory with the most room.
         directory: String,
         /// Free there.
         free_bytes: u64,

@@ -129,7 +129,7 @@ pub struct ChannelShard {
     pub flush_latency: Arc<Distribution>,
     /// Bytes of a block, padding included.
     pub block_bytes: Arc<Distribution>,
-    /// Payload bytes committed.
+    /// Bytes of committed batches as they are stored, without block headers and padding.
     pub committed_bytes: Arc<Counter>,
 }
 

@@ -13,6 +13,7 @@ pub mod flume_json;
 mod java_double;
 pub mod lifecycle;
 pub mod prometheus;
+mod ranges;
 mod registry;
 mod wal;
 

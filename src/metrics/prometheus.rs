@@ -381,7 +381,7 @@ impl Scrape {
         counter(
             encoder,
             "channel_committed_bytes",
-            "Bytes of committed batches",
+            "Bytes of committed batches, padding not included",
             committed,
         )?;
         histogram(
@@ -532,6 +532,7 @@ mod tests {
         registry.sink("k1").counters.event_drain_success.add(9);
         let channel = registry.channel("c1");
         channel.shard(1).log.end_event.set(5);
+        channel.shard(1).committed_bytes.add(480);
         channel.shard(1).log.oldest_unacknowledged_ms.set(8_500);
         channel.group("audit").delivered_to(1).set(2);
         registry.shards()[1].busy_ns.add(1_500_000_000);
@@ -546,6 +547,7 @@ mod tests {
             "flumen_channel_size_events{channel=\"c1\"} 5",
             "flumen_channel_fill_ratio{channel=\"c1\"} 0.5",
             "flumen_channel_oldest_unacknowledged_seconds{channel=\"c1\"} 1.5",
+            "flumen_channel_committed_bytes_total{channel=\"c1\",shard=\"1\"} 480",
             "flumen_channel_lag_events{channel=\"c1\",group=\"audit\"} 3",
             "flumen_channel_lag_events{channel=\"c1\",group=\"default\"} 5",
             "flumen_core_busy_seconds_total{plane=\"ingest\",core=\"1\"} 1.5",

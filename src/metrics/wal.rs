@@ -1,47 +1,52 @@
-//! What a shard's log did: blocks, bytes, and how long they took.
+//! What damage took from a shard's log, each lost event counted once.
+//!
+//! Shared by the log's consumer groups, on whichever threads they live: each of them meets the same
+//! damage, and an operator asks how many events are gone, not how often that was noticed.
 
-use std::time::Duration;
+use std::ops::Range;
+use std::sync::Mutex;
 
 use super::counter::Counter;
+use super::ranges::Ranges;
 
 /// One set a shard and file channel.
 #[derive(Debug, Default)]
 pub struct WalCounters {
-    /// Blocks made durable.
-    pub flush: Counter,
-    /// Time spent in their writes, nanoseconds.
-    pub flush_ns: Counter,
-    /// Bytes written, headers and padding included.
-    pub written_bytes: Counter,
-    /// Bytes of records written.
-    pub payload_bytes: Counter,
-    /// Time from the first record of a block to its commit, summed, nanoseconds.
-    pub commit_ns: Counter,
-    /// Writes the device refused.
-    pub write_error: Counter,
-    /// Blocks that damage took, found by recovery or on the way to a sink.
+    /// Blocks that could not be read on the way to a sink.
     pub lost_block: Counter,
     /// Events in them.
     pub lost_event: Counter,
-    /// Blocks read back from disk for sinks that lag.
-    pub read_back_block: Counter,
+    /// Numbers of the blocks and of the events that are counted already. Touched when damage is met.
+    known: Mutex<(Ranges, Ranges)>,
 }
 
 impl WalCounters {
-    /// A block is durable.
-    pub fn flush(&self, took: Duration, block_bytes: usize, payload_bytes: usize) {
-        self.flush.increment();
-        self.flush_ns.add(nanoseconds(took));
-        self.written_bytes.add(block_bytes as u64);
-        self.payload_bytes.add(payload_bytes as u64);
-    }
-
-    /// A block's batches are about to be told.
-    pub fn commit(&self, took: Duration) {
-        self.commit_ns.add(nanoseconds(took));
+    /// A consumer group does not get the blocks and the events with these numbers.
+    ///
+    /// # Panics
+    /// When another thread panicked in here, which it does not.
+    pub fn lose(&self, blocks: Range<u64>, events: Range<u64>) {
+        let mut known = self.known.lock().expect("no holder of this lock panics");
+        let (known_blocks, known_events) = &mut *known;
+        self.lost_block.add(known_blocks.add(blocks));
+        self.lost_event.add(known_events.add(events));
     }
 }
 
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_two_groups_miss_is_lost_once() {
+        let counters = WalCounters::default();
+        counters.lose(3..5, 30..50);
+        // A group that begins inside a lost block misses the rest of it.
+        counters.lose(3..5, 37..50);
+        counters.lose(4..6, 40..60);
+        assert_eq!(
+            (counters.lost_block.get(), counters.lost_event.get()),
+            (3, 30)
+        );
+    }
 }

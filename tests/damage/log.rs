@@ -62,6 +62,7 @@ fn meters() -> AppendMeters {
         puts: Arc::default(),
         flush_latency: Arc::new(Distribution::new(Quantity::Latency)).recorder(),
         block_bytes: Arc::new(Distribution::new(Quantity::Bytes)).recorder(),
+        committed_bytes: Arc::default(),
         gauges: Arc::default(),
     }
 }

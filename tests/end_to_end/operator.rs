@@ -192,6 +192,8 @@ fn a_memory_channel_delivers_what_it_took_and_stops_in_order() {
     });
     oracle.assert_nothing_lost();
     oracle.assert_in_order();
+    let committed = flumen.prometheus("flumen_channel_committed_bytes_total");
+    assert!(committed >= Some(3 * 100 * 20 * 64), "{committed:?}");
     assert!(flumen.stop().success());
 }
 
@@ -227,6 +229,8 @@ fn a_second_agent_is_refused_the_port_and_the_directories_of_the_first() {
     let mut load = plan("second", port);
     load.batches = 5;
     assert_eq!(Load::start(load).finish(&mut oracle), 0);
+    let committed = first.prometheus("flumen_channel_committed_bytes_total");
+    assert!(committed >= Some(3 * 5 * 20 * 64), "{committed:?}");
     assert!(first.stop().success());
 }
 

@@ -18,6 +18,7 @@ fn first_broken(defence: Defence) -> Option<(u64, String)> {
 fn every_planted_bug_is_caught() {
     let planted = [
         Defence::AckAfterWrite,
+        Defence::DirectoryFlush,
         Defence::FailedSegmentEnds,
         Defence::PayloadChecksum,
         Defence::Place,

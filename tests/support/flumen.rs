@@ -135,6 +135,18 @@ impl FlumenProcess {
             .or_else(|| value.as_u64())
     }
 
+    /// A counter of the Prometheus page, summed over its series.
+    pub fn prometheus(&self, name: &str) -> Option<u64> {
+        let (_, page) = http::get(self.admin_port, "/metrics")?;
+        let series = page.lines().filter_map(|line| {
+            let (labels, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
+            labels.starts_with('{').then_some(value)
+        });
+        series
+            .map(|value| value.parse::<u64>().ok())
+            .reduce(|sum, value| Some(sum? + value?))?
+    }
+
     /// SIGKILL; gone when this returns.
     pub fn kill(&mut self) {
         self.process().kill();

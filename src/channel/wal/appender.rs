@@ -33,7 +33,7 @@ use crate::channel::commit::{Commit, Outcome};
 use crate::channel::put::{Put, PutError};
 use crate::event::{Batch, Cursor, Events};
 use crate::limits;
-use crate::metrics::{ChannelCounters, LogGauges, Recorder, WalCounters};
+use crate::metrics::{ChannelCounters, Counter, LogGauges, Recorder};
 use crate::reactor::{Defence, DiskFile, Ground, WriteBuffer};
 
 /// A block that fills less than this part of its buffer is copied for the drain: a tail of many small
@@ -53,6 +53,8 @@ pub struct AppendMeters {
     pub flush_latency: Recorder,
     /// Bytes of a block on disk.
     pub block_bytes: Recorder,
+    /// Bytes of committed batches as they are stored, without block headers and padding.
+    pub committed_bytes: Arc<Counter>,
     /// Gauges of the shard's log.
     pub gauges: Arc<LogGauges>,
 }
@@ -83,7 +85,6 @@ struct Inner<G: Ground> {
     admission: Admission,
     segments: Rc<Segments<G>>,
     shared: Arc<LogShared>,
-    counters: Arc<WalCounters>,
     meters: RefCell<AppendMeters>,
     state: RefCell<State<G>>,
     /// A batch was added.
@@ -117,7 +118,6 @@ struct Filling<B> {
     used: usize,
     event_count: usize,
     record_count: usize,
-    started_at: Duration,
     outcome: Rc<Outcome>,
     /// When its oldest batch came, in milliseconds since the epoch.
     since_ms: u64,
@@ -144,7 +144,6 @@ impl<G: Ground> Appender<G> {
         segments: Segments<G>,
         shared: Arc<LogShared>,
         end: LogPosition,
-        counters: Arc<WalCounters>,
         meters: AppendMeters,
     ) -> Self {
         let state = State {
@@ -164,7 +163,6 @@ impl<G: Ground> Appender<G> {
                 admission,
                 segments: Rc::new(segments),
                 shared,
-                counters,
                 meters: RefCell::new(meters),
                 state: RefCell::new(state),
                 filled: Notify::new(),
@@ -357,7 +355,6 @@ impl<G: Ground> Inner<G> {
                 let buffer_bytes = next_bytes.max(block_bytes(bytes));
                 empty.insert(Filling::new(
                     self.ground.buffer(buffer_bytes),
-                    self.ground.now(),
                     self.ground.wall_ms(),
                 ))
             }
@@ -482,9 +479,6 @@ impl<G: Ground> Inner<G> {
             written = result;
         }
         assert!(self.seal().is_none(), "the loop ends when nothing waits");
-        self.shared
-            .closed
-            .store(true, std::sync::atomic::Ordering::Release);
         self.state.borrow_mut().committer_ended = true;
         self.ended.notify_waiters();
     }
@@ -561,7 +555,6 @@ impl<G: Ground> Inner<G> {
             match result {
                 Ok(()) => {
                     let now = self.ground.now();
-                    self.counters.flush(now - began, length, payload_bytes);
                     let mut meters = self.meters.borrow_mut();
                     meters.flush_latency.record_latency(now - began, now);
                     meters.block_bytes.record_bytes(length as u64, now);
@@ -620,7 +613,6 @@ impl<G: Ground> Inner<G> {
     /// The device refused a write. Whatever the segment holds past its last good block is unknown and
     /// never looked at; nothing is written to this file again. Returns its path.
     fn segment_failed(&self, start: LogPosition, error: &io::Error) -> PathBuf {
-        self.counters.write_error.increment();
         let active = self.state.borrow_mut().active.take();
         let active = active.expect("a segment was being written");
         tracing::error!(
@@ -726,7 +718,6 @@ impl<G: Ground> Inner<G> {
             end,
         } = written;
         assert_eq!(end.sequence, start.sequence + 1, "one block");
-        self.counters.commit(self.ground.now() - filling.started_at);
         let Filling {
             buffer,
             capacity,
@@ -756,6 +747,9 @@ impl<G: Ground> Inner<G> {
             .counters
             .event_put_success
             .add(event_count as u64);
+        let payload_bytes = used - BLOCK_HEADER_BYTES;
+        let committed_bytes = &self.meters.borrow().committed_bytes;
+        committed_bytes.add(payload_bytes as u64);
         self.shared.publish(block.as_ref(), end);
         outcome.resolve(Ok(()));
     }
@@ -813,10 +807,7 @@ impl<G: Ground> Inner<G> {
     /// Begins or ends the refusal of batches for want of space or of a healthy directory.
     fn look_for_trouble(&self) {
         let required_bytes = self.segments.plan().minimum_required_space;
-        let low = self
-            .segments
-            .least_free()
-            .filter(|(_, free)| *free < required_bytes);
+        let low = self.segments.look_for_room();
         let refusal = self.state.borrow().refusal.clone();
         match (low, refusal) {
             (Some((directory, free_bytes)), None) => {
@@ -851,7 +842,7 @@ impl<G: Ground> Inner<G> {
 }
 
 impl<B: WriteBuffer> Filling<B> {
-    fn new(buffer: B, now: Duration, since_ms: u64) -> Self {
+    fn new(buffer: B, since_ms: u64) -> Self {
         let capacity = buffer.bytes().len();
         Self {
             buffer,
@@ -859,7 +850,6 @@ impl<B: WriteBuffer> Filling<B> {
             used: BLOCK_HEADER_BYTES,
             event_count: 0,
             record_count: 0,
-            started_at: now,
             outcome: Rc::default(),
             since_ms,
         }

@@ -39,6 +39,7 @@ struct Disk<G: Ground> {
     failures: u32,
     counters: Arc<WalCounters>,
     channel: String,
+    group: String,
 }
 
 impl<G: Ground> WalFeed<G> {
@@ -65,6 +66,7 @@ impl<G: Ground> WalFeed<G> {
             failures: 0,
             counters,
             channel: channel.to_owned(),
+            group: link.group.clone(),
         };
         let next_sequence = start.block;
         Self {
@@ -194,9 +196,8 @@ async fn read_back<G: Ground>(
         Ok(Found::Block { block, lost, .. }) => {
             disk.failures = 0;
             reader.pass_unreadable(false);
-            disk.counters.read_back_block.increment();
             if let Some(lost) = lost {
-                disk.report(shard, lost);
+                disk.report(shard, lost, block.first_event - lost.events);
             }
             Ok(block)
         }
@@ -213,6 +214,7 @@ async fn read_back<G: Ground>(
                     blocks: resume.0 - wanted.sequence,
                     events: resume.1.saturating_sub(place.event),
                 },
+                place.event,
             );
             // The reader goes on behind it, and knows which event comes next: what may be lost there is
             // counted from here.
@@ -261,13 +263,19 @@ fn empty_block(resume_sequence: u64, resume_event: u64) -> Block {
 
 impl<G: Ground> Disk<G> {
     /// Damage is counted and named; what is not damaged goes on.
-    fn report(&self, shard: u32, lost: Lost) {
-        self.counters.lost_block.add(lost.blocks);
-        self.counters.lost_event.add(lost.events);
+    fn report(&self, shard: u32, lost: Lost, first_event: u64) {
+        self.counters.lose(
+            lost.sequence..lost.sequence + lost.blocks,
+            first_event..first_event + lost.events,
+        );
+        let group = match self.group.as_str() {
+            "" => String::new(),
+            group => format!(", group {group}"),
+        };
         tracing::error!(
-            "channel {}: shard {shard}: {} blocks with {} events are damaged in segment {} from offset \
-             {} (block {}) and are not delivered; the files are kept until they are released. Look at \
-             the disk",
+            "channel {}: shard {shard}{group}: {} blocks with {} events are damaged in segment {} from \
+             offset {} (block {}) and are not delivered; the files are kept until they are released. Look \
+             at the disk",
             self.channel,
             lost.blocks,
             lost.events,

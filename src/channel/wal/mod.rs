@@ -17,6 +17,8 @@ mod open;
 mod patience;
 mod reader;
 mod recovery;
+#[cfg(test)]
+mod room_tests;
 mod segment_list;
 mod segments;
 pub(crate) mod shared;

@@ -49,7 +49,7 @@ pub struct ShardLog {
     pub cursors: Vec<(String, DeliveredTo)>,
     /// The shard's entry in the checkpoint from here on.
     pub entry: ShardCheckpoint,
-    /// Its counters.
+    /// What damage took from it.
     pub counters: Arc<WalCounters>,
 }
 
@@ -138,12 +138,11 @@ pub async fn open_shard<G: Ground>(
         Arc::clone(&plan.checkpoint_due),
         ground.bounds().tail_bytes_max,
     ));
-    let counters = Arc::new(WalCounters::default());
     let log = ShardLog {
         shared: Arc::clone(&shared),
         cursors: recovered.cursors,
         entry,
-        counters: Arc::clone(&counters),
+        counters: Arc::default(),
     };
     let Some(meters) = meters else {
         ground.spawn(free_released(ground.clone(), shared));
@@ -176,15 +175,7 @@ pub async fn open_shard<G: Ground>(
         Arc::clone(&plan.usage),
         Arc::clone(&meters.puts),
     );
-    let appender = Appender::new(
-        ground,
-        admission,
-        segments,
-        shared,
-        recovered.end,
-        counters,
-        meters,
-    );
+    let appender = Appender::new(ground, admission, segments, shared, recovered.end, meters);
     appender.start(prewritten).await;
     Ok((log, Some(appender)))
 }

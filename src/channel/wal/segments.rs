@@ -83,6 +83,8 @@ pub(super) struct ActiveSegment<F> {
 struct Directory {
     path: PathBuf,
     failed_at: Option<Duration>,
+    /// Less than the reserve is free there.
+    is_low: bool,
     /// Operations that somebody gave up waiting for and that still run.
     hanging: u32,
 }
@@ -122,6 +124,7 @@ impl<G: Ground> Segments<G> {
             .map(|path| Directory {
                 path: path.clone(),
                 failed_at: None,
+                is_low: false,
                 hanging: 0,
             })
             .collect();
@@ -432,16 +435,32 @@ impl<G: Ground> Segments<G> {
     /// at the same time can get to, it is none: spares must not be what keeps batches refused.
     pub(super) async fn trim_spares(&self) {
         let reserve_bytes = self.plan.minimum_required_space;
-        let spares_max = match self.least_free() {
-            Some((_, free_bytes)) if free_bytes < reserve_bytes => 0,
-            Some((_, free_bytes)) if free_bytes < reserve_bytes + self.plan.segment_bytes => 1,
-            _ => limits::SPARES_MAX,
-        };
-        while self.state.borrow().spares.len() > spares_max {
-            let spare = self.state.borrow_mut().spares.pop();
-            if let Some(spare) = spare {
-                self.discard(&spare).await;
-            }
+        self.keep_spares(Path::new(""), limits::SPARES_MAX).await;
+        for directory in &self.plan.directories {
+            let spares_max = match self.ground.free_bytes(directory) {
+                Ok(free_bytes) if free_bytes < reserve_bytes => 0,
+                Ok(free_bytes) if free_bytes < reserve_bytes + self.plan.segment_bytes => 1,
+                _ => continue,
+            };
+            self.keep_spares(directory, spares_max).await;
+        }
+    }
+
+    /// Removes the spares below `directory` beyond `spares_max`.
+    async fn keep_spares(&self, directory: &Path, spares_max: usize) {
+        loop {
+            let surplus = {
+                let spares = &mut self.state.borrow_mut().spares;
+                let there = (0..spares.len()).filter(|at| spares[*at].starts_with(directory));
+                there
+                    .skip(spares_max)
+                    .last()
+                    .map(|surplus| spares.remove(surplus))
+            };
+            let Some(surplus) = surplus else {
+                return;
+            };
+            self.discard(&surplus).await;
         }
     }
 
@@ -462,16 +481,22 @@ impl<G: Ground> Segments<G> {
         }
     }
 
-    /// Free bytes of the fullest healthy data directory, with its path.
-    pub(super) fn least_free(&self) -> Option<(PathBuf, u64)> {
-        let state = self.state.borrow();
-        let free = state.directories.iter().filter_map(|directory| {
-            Some((
-                directory.path.clone(),
-                self.ground.free_bytes(&directory.path).ok()?,
-            ))
-        });
-        free.min_by_key(|(_, free)| *free)
+    /// Looks at the room in each data directory: one below the reserve gets no new segments, and the
+    /// log goes on in the others. When all are below it: the one with the most room, and its free
+    /// bytes.
+    pub(super) fn look_for_room(&self) -> Option<(PathBuf, u64)> {
+        let required_bytes = self.plan.minimum_required_space;
+        let mut roomiest: Option<(PathBuf, u64)> = None;
+        for directory in &mut self.state.borrow_mut().directories {
+            let Ok(free_bytes) = self.ground.free_bytes(&directory.path) else {
+                continue;
+            };
+            directory.show_room(free_bytes, required_bytes);
+            if roomiest.as_ref().is_none_or(|(_, most)| free_bytes > *most) {
+                roomiest = Some((directory.path.clone(), free_bytes));
+            }
+        }
+        roomiest.filter(|(_, free_bytes)| *free_bytes < required_bytes)
     }
 
     pub(super) fn plan(&self) -> &SegmentPlan {
@@ -480,6 +505,25 @@ impl<G: Ground> Segments<G> {
 }
 
 impl Directory {
+    /// Says so once when the reserve is touched, and once when it is free again.
+    fn show_room(&mut self, free_bytes: u64, required_bytes: u64) {
+        let is_low = free_bytes < required_bytes;
+        if is_low == std::mem::replace(&mut self.is_low, is_low) {
+            return;
+        }
+        let path = self.path.display();
+        if is_low {
+            tracing::warn!(
+                "data directory {path}: only {free_bytes} bytes remaining, required {required_bytes} \
+                 bytes: no new segments are made there. Make room on its disk"
+            );
+        } else {
+            tracing::info!(
+                "data directory {path}: {free_bytes} bytes are free, and it is used again"
+            );
+        }
+    }
+
     fn rests(&self, now: Duration) -> bool {
         self.hanging > 0
             || self

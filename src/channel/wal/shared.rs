@@ -4,7 +4,7 @@
 //! one push a consumer group, one wake. The lock is taken once a segment.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 
 use crossbeam_queue::{ArrayQueue, SegQueue};
@@ -54,6 +54,7 @@ pub struct GroupLink {
     pub group: String,
     /// Committed blocks that wait in memory for the group's drain thread.
     tail: SegQueue<Block>,
+    /// Bytes of them.
     tail_bytes: AtomicUsize,
     /// The newest cursor, for the checkpoint.
     latest: ArrayQueue<DeliveredTo>,
@@ -96,12 +97,6 @@ impl GroupLink {
         self.tail_bytes
             .fetch_sub(block.held_bytes, Ordering::Relaxed);
         Some(block)
-    }
-
-    /// Bytes of blocks in memory.
-    #[must_use]
-    pub fn tail_bytes(&self) -> usize {
-        self.tail_bytes.load(Ordering::Relaxed)
     }
 
     /// First event not delivered.
@@ -214,8 +209,6 @@ pub struct LogShared {
     released_sequence: AtomicU64,
     /// The checkpoint has something to write.
     pub checkpoint_due: Arc<Notify>,
-    /// The shard does not append any more.
-    pub closed: AtomicBool,
 }
 
 impl LogShared {
@@ -269,7 +262,6 @@ impl LogShared {
             released_event: AtomicU64::new(released),
             released_sequence: AtomicU64::new(0),
             checkpoint_due,
-            closed: AtomicBool::new(false),
         }
     }
 

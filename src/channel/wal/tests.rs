@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::*;
+use crate::channel::block::RECORD_HEADER_BYTES;
 use crate::channel::{Consumer, Put};
 use crate::config::FileChannelConfig;
 use crate::event::{Batch, Overlay, encode_event};
@@ -54,6 +55,7 @@ fn meters() -> AppendMeters {
         puts: Arc::default(),
         flush_latency: Arc::new(Distribution::new(Quantity::Latency)).recorder(),
         block_bytes: Arc::new(Distribution::new(Quantity::Bytes)).recorder(),
+        committed_bytes: Arc::default(),
         gauges: Arc::default(),
     }
 }
@@ -188,6 +190,26 @@ fn with_checkpoint(plan: &WalPlan) -> WalPlan {
         usage: Arc::new(Usage::new(1_000_000, u64::MAX)),
         ..plan.clone()
     }
+}
+
+#[test]
+fn committed_bytes_are_those_of_the_records() {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = plan(directory.path());
+    let meters = meters();
+    let committed_bytes = Arc::clone(&meters.committed_bytes);
+    on_shard(move |world| async move {
+        let (_log, appender) = open_shard(world, 0, &plan, Some(meters), |_, _| {}, |_, _| {})
+            .await
+            .unwrap();
+        let appender = appender.unwrap();
+        put(&appender, 0, 10, 100).await;
+        put(&appender, 10, 3, 5_000).await;
+        appender.close().await;
+    });
+    let records = [encoded(0, 10, 100), encoded(10, 3, 5_000)];
+    let stored = records.map(|events| (RECORD_HEADER_BYTES + events.len()) as u64);
+    assert_eq!(committed_bytes.get(), stored.iter().sum::<u64>());
 }
 
 #[test]
@@ -334,6 +356,46 @@ fn a_torn_tail_ends_the_log_and_a_damaged_middle_costs_its_block_only() {
     let found = drain(&with_checkpoint(&plan), 10, false);
     let expected: Vec<u64> = (0..30).chain(40..90).collect();
     assert_eq!(found, expected);
+}
+
+#[test]
+fn a_block_that_two_groups_miss_is_counted_once() {
+    use std::os::unix::fs::FileExt;
+    let directory = tempfile::tempdir().unwrap();
+    let groups = ["", "audit"];
+    let groups = groups.map(|group| (group.to_owned(), Arc::new(Notify::new())));
+    let plan = WalPlan {
+        groups: groups.to_vec(),
+        ..plan(directory.path())
+    };
+    append(&plan, 0, 10, 10, 1000);
+    let path = shard_folder(&plan.file.data_dirs[0], 0).join(segment_file_name(0));
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&[0xff], 4096 + 3 * 12_288 + 5000)
+        .unwrap();
+    let plan = with_checkpoint(&plan);
+    let log = on_shard(move |world| async move {
+        open_shard(world, 0, &plan, None, |_, _| {}, |_, _| {})
+            .await
+            .unwrap()
+            .0
+    });
+    tokio_uring::start(async {
+        for (link, (_, cursor)) in log.shared.groups.iter().zip(&log.cursors) {
+            let (shared, link, start) = (Arc::clone(&log.shared), Arc::clone(link), *cursor);
+            let (more, counters) = (Arc::clone(&link.more), Arc::clone(&log.counters));
+            let feed = WalFeed::new(DrainWorld::default(), "c1", shared, link, start, counters);
+            let consumer = Consumer::new(vec![Box::new(feed)], more);
+            let mut event_count = 0;
+            while let Some(transaction) = consumer.take(10).await.unwrap() {
+                event_count += transaction.event_count();
+                transaction.commit();
+            }
+            assert_eq!(event_count, 90);
+        }
+    });
+    let lost = (log.counters.lost_block.get(), log.counters.lost_event.get());
+    assert_eq!(lost, (1, 10));
 }
 
 #[test]

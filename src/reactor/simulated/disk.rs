@@ -14,6 +14,7 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use super::dice::Dice;
+use super::entries::{Before, Entries};
 use crate::limits::ALIGN_BYTES;
 
 /// What a device writes whole or not at all.
@@ -61,6 +62,7 @@ pub(super) struct Node {
 pub struct SimulatedDisk {
     dice: Rc<Dice>,
     files: RefCell<BTreeMap<PathBuf, Rc<RefCell<Node>>>>,
+    entries: Entries,
     folders: RefCell<Vec<PathBuf>>,
     /// Bytes each top-level directory has room for.
     capacity: RefCell<Vec<(PathBuf, u64)>>,
@@ -82,11 +84,21 @@ pub(super) fn device_error() -> io::Error {
     Errno::IO.into()
 }
 
+/// Mostly the medium; sometimes the system has no memory, or no descriptor left.
+pub(super) fn some_error(dice: &Dice) -> io::Error {
+    match dice.below(8) {
+        0 => Errno::NOMEM.into(),
+        1 => Errno::MFILE.into(),
+        _ => device_error(),
+    }
+}
+
 impl SimulatedDisk {
     pub(super) fn new(dice: Rc<Dice>) -> Self {
         Self {
             dice,
             files: RefCell::default(),
+            entries: Entries::default(),
             folders: RefCell::default(),
             capacity: RefCell::default(),
             dead: RefCell::default(),
@@ -173,21 +185,38 @@ impl SimulatedDisk {
         self.files.borrow().get(path).cloned()
     }
 
+    /// A new file, or another one under a name that is taken; a crash may take it back until the
+    /// directory is [flushed](Self::flush_entries).
     pub(super) fn add(&self, path: &Path, bytes: Vec<u8>) -> Rc<RefCell<Node>> {
+        self.entries.changed(path, vec![self.entry(path)]);
         self.put(path, bytes);
         self.node(path).expect("put there just now")
     }
 
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let before = vec![self.entry(to), self.entry(from)];
         let mut files = self.files.borrow_mut();
         let node = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
         files.insert(to.to_path_buf(), node);
+        self.entries.changed(to, before);
         Ok(())
     }
 
     pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
+        let before = vec![self.entry(path)];
         let removed = self.files.borrow_mut().remove(path);
-        removed.map(drop).ok_or(io::ErrorKind::NotFound.into())
+        removed.ok_or(io::ErrorKind::NotFound)?;
+        self.entries.changed(path, before);
+        Ok(())
+    }
+
+    /// The directory that holds `path` keeps its changes from here on.
+    pub(super) fn flush_entries(&self, path: &Path) {
+        self.entries.flush(path);
+    }
+
+    fn entry(&self, path: &Path) -> Before {
+        (path.to_path_buf(), self.node(path))
     }
 
     pub(super) fn create_directory(&self, directory: &Path) {
@@ -346,6 +375,13 @@ impl SimulatedDisk {
 
     /// The power goes. What was under way is torn, what was late may never have happened.
     pub(super) fn crash(&self, torn: u32) {
+        for (path, node) in self.entries.crash(&self.dice) {
+            let mut files = self.files.borrow_mut();
+            match node {
+                Some(node) => files.insert(path, node),
+                None => files.remove(&path),
+            };
+        }
         for (path, node) in &*self.files.borrow() {
             let mut node = node.borrow_mut();
             let node = &mut *node;

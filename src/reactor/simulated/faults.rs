@@ -1,11 +1,12 @@
-//! How often what goes wrong. All chances in 1/1000 per operation.
+//! How often what goes wrong. All chances in 1/1000 per operation. An error is EIO mostly, ENOMEM or EMFILE
+//! sometimes.
 
 /// Rates of one run. The default is a box without faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Faults {
     /// A write reports an error, having written none, some or all of its sectors.
     pub write_error: u32,
-    /// A read reports an error (EIO); the next try may work.
+    /// A read reports an error; the next try may work.
     pub read_error: u32,
     /// Opening, creating, listing, renaming or removing reports an error.
     pub directory_error: u32,

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::disk::{Node, device_error};
+use super::disk::{Node, device_error, some_error};
 use super::world::SimulatedWorld;
 use crate::limits;
 use crate::reactor::world::{DiskFile, WriteBuffer};
@@ -97,7 +97,7 @@ impl DiskFile for SimulatedFile {
         let takes_data = offset >= limits::ALIGN_BYTES as u64;
         if dice.chance(faults.write_error) || disk.alive(&self.path).is_err() {
             disk.fail(&self.node, number);
-            return (Err(device_error()), buffer);
+            return (Err(some_error(dice)), buffer);
         }
         if takes_data && dice.chance(faults.lost) {
             disk.misplace(&self.path, &self.node, number, true);
@@ -115,7 +115,7 @@ impl DiskFile for SimulatedFile {
         self.world.disk().alive(&self.path)?;
         let dice = self.world.dice();
         if self.fails_to_read() {
-            return Err(device_error());
+            return Err(some_error(dice));
         }
         let node = self.node.borrow();
         let size = node.bytes.len();

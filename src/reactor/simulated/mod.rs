@@ -6,12 +6,13 @@
 //! under way does not, or in part.
 //!
 //! The model is conservative where hardware differs: a write under way at a crash leaves any subset of
-//! its sectors; after a write failed, later writes to that file are promises nobody keeps; reads come
-//! in pieces. Faults that take data which was reported durable (rot, lost and misdirected writes) are
+//! its sectors; after a write failed, later writes to that file are promises nobody keeps; a file that was
+//! created, renamed or removed may be as before until its directory is flushed; reads come in pieces. Faults that take data which was reported durable (rot, lost and misdirected writes) are
 //! told to whoever runs the simulation, who alone knows what may be missing then.
 
 mod dice;
 mod disk;
+mod entries;
 mod faults;
 mod file;
 mod network;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::dice::Dice;
-use super::disk::{SimulatedDisk, device_error};
+use super::disk::{SimulatedDisk, some_error};
 use super::faults::Faults;
 use super::file::{SimulatedBuffer, SimulatedFile};
 use super::network::{SimulatedListener, SimulatedNetwork, SimulatedStream};
@@ -122,11 +122,21 @@ impl SimulatedWorld {
         }
     }
 
+    /// Makes the changes of the directory of `path` last. They may, also when this fails.
+    async fn flush_directory(&self, path: &Path) -> io::Result<()> {
+        if self.lacks(Defence::DirectoryFlush) {
+            return Ok(());
+        }
+        self.directory_work(path).await?;
+        self.disk().flush_entries(path);
+        Ok(())
+    }
+
     async fn directory_work(&self, path: &Path) -> io::Result<()> {
         self.latency().await;
         self.disk().alive(path)?;
         match self.dice().chance(self.faults().directory_error) {
-            true => Err(device_error()),
+            true => Err(some_error(self.dice())),
             false => Ok(()),
         }
     }
@@ -181,10 +191,11 @@ impl Ground for SimulatedWorld {
             return Err(rustix::io::Errno::NOSPC.into());
         }
         // The entry is there first; a crash may leave it, short and blank.
-        self.disk().add(path, Vec::new());
+        let node = self.disk().add(path, Vec::new());
         self.directory_work(path).await?;
         let length = usize::try_from(bytes).expect("simulated files are small");
-        let node = self.disk().add(path, vec![0; length]);
+        node.borrow_mut().bytes = vec![0; length];
+        self.flush_directory(path).await?;
         Ok(SimulatedFile::new(self.clone(), path, node))
     }
 
@@ -201,16 +212,19 @@ impl Ground for SimulatedWorld {
             return Err(rustix::io::Errno::NOSPC.into());
         }
         let torn = self.dice().index(content.len() + 1);
-        self.disk().put(&temporary, content[..torn].to_vec());
+        let node = self.disk().add(&temporary, content[..torn].to_vec());
         self.latency().await;
         self.disk().alive(path)?;
         let fails = self.dice().chance(self.faults().replace_error);
         if !fails || self.dice().chance(300) {
-            self.disk().put(&temporary, content);
+            node.borrow_mut().bytes = content;
             self.disk().rename(&temporary, path)?;
         }
+        if !fails {
+            self.flush_directory(path).await?;
+        }
         match fails {
-            true => Err(device_error()),
+            true => Err(some_error(self.dice())),
             false => Ok(()),
         }
     }
@@ -228,12 +242,14 @@ impl Ground for SimulatedWorld {
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.directory_work(from).await?;
-        self.disk().rename(from, to)
+        self.disk().rename(from, to)?;
+        self.flush_directory(to).await
     }
 
     async fn remove(&self, path: &Path) -> io::Result<()> {
         self.directory_work(path).await?;
-        self.disk().remove(path)
+        self.disk().remove(path)?;
+        self.flush_directory(path).await
     }
 
     async fn create_directory(&self, directory: &Path) -> io::Result<()> {

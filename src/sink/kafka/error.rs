@@ -2,7 +2,7 @@
 
 use rdkafka::error::KafkaError;
 
-use super::topic::EscapeError;
+use super::topic::{EscapeError, TOPIC_BYTES_MAX};
 
 /// Why a transaction was rolled back. The sink tries the same events again, for ever, as Flume does.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,17 @@ pub enum KafkaSinkError {
         /// What the escape engine says.
         #[source]
         source: EscapeError,
+    },
+    /// Kafka has no such topics: broker after broker would refuse it, and librdkafka cannot even be asked
+    /// for one with a NUL.
+    #[error(
+        "`{topic}` cannot be the name of a Kafka topic: that is 1 to {TOPIC_BYTES_MAX} of the characters \
+         a to z, A to Z, 0 to 9, `.`, `_` and `-`, and neither `.` nor `..`; this event blocks the sink \
+         until kafka.topic, topicHeader or allowTopicOverride is changed"
+    )]
+    InvalidTopic {
+        /// Its beginning, readable.
+        topic: String,
     },
     /// Larger than the producer or the broker allows.
     #[error(

@@ -16,7 +16,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 
 use super::client::SlotRecord;
 use super::error::KafkaSinkError;
-use super::topic::TopicName;
+use super::topic::{TopicName, is_topic, shown};
 use crate::config::KafkaSinkConfig;
 use crate::event::{EventView, java_hash_map_order, write_bytes, write_long};
 
@@ -33,6 +33,8 @@ pub struct RecordWriter {
     header_names: Vec<(String, String)>,
     flume_event_format: bool,
     topic: String,
+    /// The last topic that was looked at and found to be one.
+    good_topic: String,
     datum: Vec<u8>,
     bad_timestamps: u64,
 }
@@ -49,6 +51,7 @@ impl RecordWriter {
             header_names: config.header_names.clone().into_iter().collect(),
             flume_event_format: config.flume_event_format,
             topic: String::new(),
+            good_topic: String::new(),
             datum: Vec::new(),
             bad_timestamps: 0,
         }
@@ -66,6 +69,14 @@ impl RecordWriter {
                 topic: self.topic_name.text().to_owned(),
                 source,
             })?;
+        if self.topic != self.good_topic {
+            if !is_topic(&self.topic) {
+                return Err(KafkaSinkError::InvalidTopic {
+                    topic: shown(&self.topic),
+                });
+            }
+            self.good_topic.clone_from(&self.topic);
+        }
         let partition = self.partition(event)?;
         let timestamp = self.timestamp(event);
         let headers = self.headers(event);
@@ -192,7 +203,7 @@ mod tests {
         let topic_name = TopicName::new(config, |text| {
             let text = text.to_owned();
             Box::new(move |event, topic| {
-                topic.push_str(&text);
+                topic.push_str(text.trim_end_matches('%'));
                 topic.push_str(&String::from_utf8_lossy(event.body()));
                 Ok(())
             })
@@ -232,14 +243,29 @@ mod tests {
     #[test]
     fn escapes_are_expanded_only_while_the_override_is_on() {
         let mut config = config();
-        config.topic = "%{x}".to_owned();
+        config.topic = "x%".to_owned();
         check(&config, &[], &none(), |record| {
-            assert_eq!(record.unwrap().topic, "%{x}hello");
+            assert_eq!(record.unwrap().topic, "xhello");
         });
         config.allow_topic_override = false;
         check(&config, &[], &none(), |record| {
-            assert_eq!(record.unwrap().topic, "%{x}");
+            let error = record.err().unwrap().to_string();
+            assert!(error.starts_with("`x%` cannot be the name"), "{error}");
         });
+    }
+
+    #[test]
+    fn topic_that_kafka_cannot_have_is_named() {
+        for (name, shown) in [("a\0b", "a\\0b"), ("a b", "a b"), ("", ""), ("..", "..")] {
+            check(&config(), &[("topic", name)], &none(), |record| {
+                let error = record.err().unwrap();
+                let KafkaSinkError::InvalidTopic { topic } = &error else {
+                    panic!("{error}");
+                };
+                assert_eq!(topic, shown);
+                assert!(error.to_string().contains("topicHeader"), "{error}");
+            });
+        }
     }
 
     #[test]

@@ -395,6 +395,8 @@ mod tests {
         body_bytes: usize,
         /// How long each takes to read.
         read_time: Duration,
+        /// The event with this number says where it wants to go.
+        wayward: Option<(u64, &'static str)>,
         left: u64,
         next: u64,
         delivered: std::rc::Rc<std::cell::Cell<u64>>,
@@ -417,8 +419,11 @@ mod tests {
             }
             self.left -= 1;
             let mut events = Vec::new();
-            for _ in 0..BLOCK_EVENTS {
-                encode_event(&mut events, &BTreeMap::new(), &vec![b'x'; self.body_bytes]);
+            for number in self.next..self.next + BLOCK_EVENTS {
+                let wayward = self.wayward.filter(|(event, _)| *event == number);
+                let topic = wayward.map(|(_, topic)| ("topic".to_owned(), topic.to_owned()));
+                let headers = topic.into_iter().collect();
+                encode_event(&mut events, &headers, &vec![b'x'; self.body_bytes]);
             }
             let batch = Batch {
                 pieces: &[&events],
@@ -456,19 +461,21 @@ mod tests {
 
     struct Bench {
         sink: KafkaSink,
+        config: KafkaSinkConfig,
         consumer: Consumer,
         counters: Arc<SinkCounters>,
         delivered: std::rc::Rc<std::cell::Cell<u64>>,
     }
 
     fn bench(cluster: &MockCluster<'_, impl rdkafka::client::ClientContext>, body: usize) -> Bench {
-        bench_reading(cluster, body, Duration::ZERO)
+        bench_of(cluster, body, Duration::ZERO, None)
     }
 
-    fn bench_reading(
+    fn bench_of(
         cluster: &MockCluster<'_, impl rdkafka::client::ClientContext>,
         body: usize,
         read_time: Duration,
+        wayward: Option<(u64, &'static str)>,
     ) -> Bench {
         cluster.create_topic("t", 2, 1).unwrap();
         let config = KafkaSinkConfig {
@@ -490,12 +497,14 @@ mod tests {
         let blocks = Blocks {
             body_bytes: body,
             read_time,
+            wayward,
             left: 50,
             next: 0,
             delivered: std::rc::Rc::clone(&delivered),
         };
         Bench {
             sink: KafkaSink::new("k1", &config, topic, Arc::clone(&counters)),
+            config,
             consumer: Consumer::new(vec![Box::new(blocks)], Arc::new(Notify::new())),
             counters,
             delivered,
@@ -534,7 +543,7 @@ mod tests {
     #[test]
     fn reports_are_polled_however_long_the_first_record_takes_to_come() {
         let cluster = MockCluster::new(1).unwrap();
-        let mut bench = bench_reading(&cluster, 100, Duration::from_millis(20));
+        let mut bench = bench_of(&cluster, 100, Duration::from_millis(20), None);
         run(async {
             bench.sink.start().await.unwrap();
             let calls = async {
@@ -589,6 +598,34 @@ mod tests {
             );
         });
         assert_eq!(bench.delivered.get(), 0);
+    }
+
+    #[test]
+    fn topic_with_a_nul_blocks_the_sink_and_loses_nothing() {
+        let cluster = MockCluster::new(1).unwrap();
+        let mut bench = bench_of(&cluster, 100, Duration::ZERO, Some((203, "a\0b")));
+        run(async {
+            bench.sink.start().await.unwrap();
+            for _ in 0..2 {
+                let error = bench.sink.process(&bench.consumer).await.unwrap_err();
+                let cause = error.source().unwrap().to_string();
+                assert!(cause.contains("`a\\0b` cannot be the name"), "{cause}");
+                assert!(bench.delivered.get() <= 200);
+            }
+            bench.sink.stop().await;
+            // What the operator may do about it.
+            bench.config.allow_topic_override = false;
+            let topic = TopicName::new(&bench.config, |_| unreachable!("no escapes"));
+            let counters = Arc::clone(&bench.counters);
+            let mut changed = KafkaSink::new("k1", &bench.config, topic, counters);
+            changed.start().await.unwrap();
+            while bench.delivered.get() < 500 {
+                changed.process(&bench.consumer).await.unwrap();
+            }
+            changed.stop().await;
+        });
+        assert_eq!(bench.counters.event_drain_success.get(), 500);
+        assert_eq!(bench.counters.rollback.get(), 2);
     }
 
     #[test]

@@ -11,6 +11,28 @@
 use crate::config::KafkaSinkConfig;
 use crate::event::EventView;
 
+/// The longest name a broker takes.
+pub(super) const TOPIC_BYTES_MAX: usize = 249;
+/// As much of a name that is none is shown.
+const SHOWN_CHARS_MAX: usize = 64;
+
+/// Whether Kafka can have a topic of this name.
+pub(super) fn is_topic(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    !matches!(name, "" | "." | "..") && name.len() <= TOPIC_BYTES_MAX && name.bytes().all(legal)
+}
+
+/// The beginning of a name that may hold anything, for a line of the log.
+pub(super) fn shown(name: &str) -> String {
+    let mut chars = name.chars();
+    let beginning = chars.by_ref().take(SHOWN_CHARS_MAX);
+    let mut shown: String = beginning.flat_map(char::escape_debug).collect();
+    if chars.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// Why an event has no topic: what the escape engine says.
 pub type EscapeError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -74,5 +96,28 @@ impl TopicName {
             (None, None) => topic.clone_from(&self.text),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_kafka_takes() {
+        let longest = "x".repeat(TOPIC_BYTES_MAX);
+        for name in ["t", "a.b_c-D9", "...", longest.as_str()] {
+            assert!(is_topic(name), "{name}");
+        }
+        let too_long = format!("{longest}x");
+        for name in ["", ".", "..", "a b", "ä", "a\0b", "%{x}", too_long.as_str()] {
+            assert!(!is_topic(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_is_shown_readable_and_short() {
+        assert_eq!(shown("a\0b\n"), "a\\0b\\n");
+        assert_eq!(shown(&"x".repeat(65)), "x".repeat(64) + "…");
     }
 }

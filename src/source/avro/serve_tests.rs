@@ -634,8 +634,9 @@ fn interceptors_add_headers_and_preserve_existing_is_per_event() {
     };
     let to = Arc::clone(&log);
     let rig = Rig::start(plan, move |world, _| {
-        let (log, counters) = (Arc::clone(&to), Arc::default());
-        let put = MemoryPut::new(world.clone(), "c1", 100, Duration::ZERO, log, counters);
+        let (log, counters, bytes) = (Arc::clone(&to), Arc::default(), Arc::default());
+        let wait = Duration::ZERO;
+        let put = MemoryPut::new(world.clone(), "c1", 100, wait, log, counters, bytes);
         Replicating {
             required: vec![Rc::new(put)],
             optional: Vec::new(),

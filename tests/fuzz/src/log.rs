@@ -10,7 +10,7 @@ use flumen::channel::wal::{
     BLOCK_HEADER_BYTES, BlockHeader, LogPosition, SegmentHeader, SegmentInfo, SegmentTable,
     block_bytes, segment_file_name,
 };
-use flumen::limits::ALIGN_BYTES;
+use flumen::limits::{ALIGN_BYTES, READ_PROBES};
 
 use crate::ground::MemoryFile;
 use crate::input::Input;
@@ -208,6 +208,23 @@ impl Log {
             && same(start + BLOCK_HEADER_BYTES, payload_end)
     }
 
+    /// Whether so much of a segment is refused that its disk may pass for dead: that is waited for, not
+    /// passed over.
+    pub(crate) fn passes_for_dead(&self, segment: u64) -> bool {
+        let found = self.segments.iter().find(|known| known.info.id == segment);
+        found.is_some_and(|known| {
+            let sectors = known.file.bytes.borrow().len().div_ceil(ALIGN_BYTES);
+            let probes = usize::try_from(READ_PROBES).expect("a few");
+            known.file.refused.borrow().len() >= sectors.min(probes)
+        })
+    }
+
+    /// Sectors that the medium refuses.
+    pub(crate) fn refused_count(&self) -> usize {
+        let refused = |segment: &Segment| segment.file.refused.borrow().len();
+        self.segments.iter().map(refused).sum()
+    }
+
     /// Whether every segment's own header is as it was written.
     pub(crate) fn headers_are_intact(&self) -> bool {
         self.segments.iter().all(|segment| {
@@ -383,8 +400,9 @@ fn stale(sector: &mut [u8], segment: &SegmentInfo, at: usize, choice: usize) {
     let payload = payload_of(choice as u64, 100);
     let header = BlockHeader {
         shard: if choice % 4 == 1 { SHARD + 1 } else { SHARD },
+        // An id that no other file has, living or stale: no id is given twice.
         segment: if choice % 4 == 2 {
-            segment.id - 1
+            2 * FIRST_SEGMENT - 1 - segment.id
         } else {
             segment.id
         },

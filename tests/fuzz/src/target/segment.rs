@@ -1,5 +1,6 @@
 //! The reader of segments, and recovery: of a damaged log every block that is whole comes back as it
-//! was written, nothing else does, and what is missing is counted to the event.
+//! was written, nothing else does, and what is missing is counted to the event. Only a segment of which
+//! nearly every sector is refused may be an error instead.
 //!
 //! ```text
 //! offset  size  field
@@ -12,7 +13,7 @@
 //! ```
 
 use flumen::channel::wal::{Found, LogPosition, LogReader, Lost, RecoveryError, recover};
-use flumen::limits::ALIGN_BYTES;
+use flumen::limits::{ALIGN_BYTES, READ_ATTEMPTS_MAX, READ_PROBES};
 
 use crate::ground::{MemoryGround, at_once};
 use crate::input::Input;
@@ -46,8 +47,12 @@ pub(crate) fn run(data: &[u8]) {
     } else {
         read(&log, &ground, memory, flags, place);
     }
-    // Each sector is looked at twice or so, in each of the log's segments, however it is damaged.
-    let reads_max = 64 + 16 * (log_bytes / ALIGN_BYTES) * log.segments.len();
+    // Each sector is looked at twice or so, in each of the log's segments, however it is damaged; one
+    // that is refused is tried again, and others to see whether the disk answers at all.
+    let patience =
+        (READ_ATTEMPTS_MAX as usize) * (4 + usize::try_from(READ_PROBES).expect("a few"));
+    let reads_max =
+        64 + 16 * (log_bytes / ALIGN_BYTES) * log.segments.len() + log.refused_count() * patience;
     assert!(
         ground.reads() <= reads_max,
         "segment: {} reads",
@@ -80,7 +85,11 @@ fn read(log: &Log, ground: &MemoryGround, memory: usize, flags: u8, place: usize
     let mut position = begin;
     loop {
         let found = held(memory, || at_once(reader.next(end)));
-        let found = found.expect("segment: what is unreadable is passed over");
+        let found = match found {
+            Ok(found) => found,
+            Err(error) if log.passes_for_dead(error.segment) => return,
+            Err(error) => panic!("segment: {error}, but what is unreadable is passed over"),
+        };
         let Found::Block { block, next, lost } = found else {
             break;
         };
@@ -174,6 +183,7 @@ fn recovered(log: &Log, ground: &MemoryGround, memory: usize, is_forged: bool) {
     let recovered = match recovered {
         Ok(recovered) => recovered,
         Err(RecoveryError::Twins { .. }) if is_forged => return,
+        Err(RecoveryError::Read(error)) if log.passes_for_dead(error.segment) => return,
         Err(error @ (RecoveryError::Version { .. } | RecoveryError::Twins { .. })) => {
             panic!("segment: {error}, but nobody wrote such a header")
         }
