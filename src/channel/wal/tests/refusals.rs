@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::put;
 use super::small_box::{SEGMENT, data, on_box, open, small, told, try_put};
+use super::{encoded, put};
 use crate::channel::wal::*;
 use crate::channel::{DeliveredTo, Put, PutError};
 use crate::event::{Batch, Overlay, OverlayHeader};
