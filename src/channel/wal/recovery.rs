@@ -43,8 +43,6 @@ pub struct Recovered {
     pub cursors: Vec<(String, DeliveredTo)>,
     /// Damage met on the way. The drain meets it again and counts it.
     pub lost: Vec<Lost>,
-    /// Bytes of log that were read.
-    pub scanned_bytes: u64,
 }
 
 /// Why a shard's log cannot be recovered.
@@ -166,7 +164,6 @@ pub async fn recover<G: Ground>(
         segments: log.segments.into_vec(),
         spares: log.spares,
         lost,
-        scanned_bytes,
     })
 }
 

@@ -1,5 +1,9 @@
 //! The log on a real disk: one glommio shard appends, recovery and readers find it again.
 
+mod refusals;
+mod small_box;
+mod starts;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +78,7 @@ fn number_in(body: &[u8]) -> u64 {
         .unwrap()
 }
 
-async fn put(appender: &Appender<ShardWorld>, first: u64, count: u64, body_bytes: usize) {
+async fn put<G: Ground>(appender: &Appender<G>, first: u64, count: u64, body_bytes: usize) {
     let events = encoded(first, count, body_bytes);
     let overlay = Overlay::default();
     let batch = Batch {
