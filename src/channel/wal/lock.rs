@@ -27,15 +27,14 @@ pub enum LockError {
         holder: String,
     },
     /// The directory or the lock file cannot be made.
-    #[error("{path}: cannot be created or opened: {source}. [channel={channel}]")]
+    #[error("{path}: cannot be created or opened: {error}. [channel={channel}]")]
     Io {
         /// What was touched.
         path: PathBuf,
         /// Who asked.
         channel: String,
         /// What the system said.
-        #[source]
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -52,15 +51,15 @@ impl DirectoryLock {
     /// [`LockError`].
     pub fn acquire(directory: &Path, channel: &str) -> Result<Self, LockError> {
         let path = directory.join("in_use.lock");
-        let io_error = |source| LockError::Io {
+        let io_error = |error| LockError::Io {
             path: path.clone(),
             channel: channel.to_owned(),
-            source,
+            error,
         };
-        create_directory(directory).map_err(|source| LockError::Io {
+        create_directory(directory).map_err(|error| LockError::Io {
             path: directory.to_path_buf(),
             channel: channel.to_owned(),
-            source,
+            error,
         })?;
         let mut file = OpenOptions::new()
             .read(true)
