@@ -270,7 +270,9 @@ impl Log {
                 .all(|(_, cursor)| cursor.event == event)
         };
         let is_missed = !self.segments.as_slice().is_empty() || !delivered(written.end.event);
-        if !is_known && written.end.segment > 0 && is_missed {
+        let is_there = |segment: &SegmentInfo| segment.id == written.end.segment;
+        let is_there = self.segments.as_slice().iter().any(is_there);
+        if !is_known && !is_there && written.end.segment > 0 && is_missed {
             tracing::error!(
                 "shard {shard}: the checkpoint speaks of segment {}, which is not there: is a data \
                  directory not mounted? The whole log that is there is delivered, what was delivered \

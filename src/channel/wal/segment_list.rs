@@ -67,13 +67,19 @@ impl SegmentList {
         })
     }
 
-    /// Whether the checkpoint's end lies in a segment that is here. Otherwise it speaks of another
-    /// log, or of one whose segments were reused since, and a scan is right.
+    /// Whether the checkpoint's end lies in a segment that is here, and the later ones go on behind it.
+    /// Otherwise it speaks of another log, of one whose segments were reused since, or of blocks that
+    /// were destroyed when nobody knew of them, so that their numbers were given again; a scan is right.
     #[must_use]
     pub fn knows(&self, entry: &ShardCheckpoint) -> bool {
-        self.0
-            .iter()
-            .any(|segment| segment.id == entry.end.segment && segment.epoch == entry.end_epoch)
+        let end = &entry.end;
+        let holds_end =
+            |segment: &SegmentInfo| segment.id == end.segment && segment.epoch == entry.end_epoch;
+        let goes_on = |segment: &SegmentInfo| {
+            segment.first_sequence >= end.sequence && segment.first_event >= end.event
+        };
+        let mut later = self.0.iter().filter(|segment| segment.id > end.segment);
+        self.0.iter().any(holds_end) && later.all(goes_on)
     }
 
     /// How many segments at the front every group has passed.
@@ -114,5 +120,54 @@ impl SegmentList {
         rest.map(|segment| segment.bytes)
             .sum::<u64>()
             .saturating_sub(begin.offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(id: u64, first_sequence: u64, first_event: u64) -> SegmentInfo {
+        SegmentInfo {
+            id,
+            epoch: 100 + id,
+            path: format!("segment-{id}").into(),
+            bytes: 1 << 20,
+            first_sequence,
+            first_event,
+            failed: false,
+        }
+    }
+
+    /// A checkpoint that ends in segment 1, behind blocks 0 to 2 with 14 events.
+    fn entry() -> ShardCheckpoint {
+        ShardCheckpoint {
+            shard: 0,
+            end: LogPosition {
+                segment: 1,
+                offset: 1 << 14,
+                sequence: 3,
+                event: 14,
+                chain: 7,
+            },
+            end_epoch: 101,
+            cursors: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_fits_the_log_that_goes_on_behind_it() {
+        let fits = |segments: &[SegmentInfo]| SegmentList::new(segments.to_vec()).knows(&entry());
+        assert!(fits(&[segment(1, 0, 0)]));
+        assert!(fits(&[segment(1, 0, 0), segment(2, 3, 14)]));
+        assert!(!fits(&[segment(2, 3, 14)]), "its segment is gone");
+        let other = SegmentInfo {
+            epoch: 5,
+            ..segment(1, 0, 0)
+        };
+        assert!(!fits(&[other]), "the file was used again");
+        // Somebody put an old checkpoint back.
+        assert!(!fits(&[segment(1, 0, 0), segment(2, 0, 0)]));
+        assert!(!fits(&[segment(1, 0, 0), segment(2, 3, 9)]));
     }
 }
