@@ -46,6 +46,9 @@ pub const PROGRESS_DEADLINE: Duration = Duration::from_secs(30);
 /// deadline would hold a connection for ever.
 pub const FRAME_RATE_BYTES_MIN: usize = 4 * KIB;
 
+/// How long a connection that a stopping source ends may take to read its answers and hang up.
+pub const CLOSE_LINGER: Duration = Duration::from_secs(1);
+
 /// Memory of one block buffer: one group commit, header and padding included.
 pub const BLOCK_BYTES: usize = 2 * MIB;
 /// The smallest block buffer. The next buffer is twice as large as the last block was, so that small

@@ -6,10 +6,11 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::limits;
-use crate::reactor::direct_sync_flags;
+use crate::reactor::{create_directory, direct_sync_flags};
 
 /// The oldest kernel whose io_uring has what both runtimes ask for.
 const KERNEL_MIN: (u32, u32) = (5, 11);
@@ -69,6 +70,19 @@ pub enum PreflightError {
     },
     /// Exit code 74.
     #[error(
+        "{directory}: its disk or its file system fails: {source}. After an error XFS shuts itself down \
+         and ext4 turns read-only, until they are mounted again; the kernel's log (dmesg) says why. \
+         Repair the disk and mount it again, or take the directory out of dataDirs"
+    )]
+    Failing {
+        /// The data directory.
+        directory: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Exit code 74.
+    #[error(
         "{directory}: its file system does not write {} bytes with O_DIRECT and O_DSYNC: {source}. Put \
          dataDirs on ext4 or XFS on a local disk (tmpfs, overlay and network file systems often cannot)",
         limits::ALIGN_BYTES
@@ -91,7 +105,7 @@ impl PreflightError {
             Self::IoUring { .. } => 71,
             Self::LockedMemory { .. } => 72,
             Self::Descriptors { .. } => 73,
-            Self::DirectIo { .. } => 74,
+            Self::Failing { .. } | Self::DirectIo { .. } => 74,
         }
     }
 }
@@ -106,10 +120,7 @@ pub fn preflight(shards: usize, data_dirs: &[PathBuf]) -> Result<(), PreflightEr
     check_locked_memory(shards)?;
     check_descriptors()?;
     data_dirs.iter().try_for_each(|directory| {
-        check_direct_io(directory).map_err(|source| PreflightError::DirectIo {
-            directory: directory.clone(),
-            source,
-        })?;
+        check_direct_io(directory).map_err(|source| refusal_of(directory, source))?;
         if is_memory(directory) {
             tracing::warn!(
                 "{}: its file system is memory (tmpfs): acknowledged events are gone after a restart of \
@@ -197,8 +208,27 @@ fn raise(resource: Resource) -> u64 {
     reached.unwrap_or(u64::MAX)
 }
 
+/// What is wrong with a directory: the disk under it, or the file system's kind.
+fn refusal_of(directory: &Path, source: io::Error) -> PreflightError {
+    let directory = directory.to_path_buf();
+    // What a dead disk says, a file system that has met one, and one that is damaged (EUCLEAN).
+    let failing = [Errno::IO, Errno::ROFS, Errno::UCLEAN].map(Errno::raw_os_error);
+    match source.raw_os_error() {
+        Some(number) if failing.contains(&number) => PreflightError::Failing { directory, source },
+        _ => PreflightError::DirectIo { directory, source },
+    }
+}
+
+/// A full disk passes: the start drains what is there.
 fn check_direct_io(directory: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(directory)?;
+    match probe_direct_io(directory) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+        probed => probed,
+    }
+}
+
+fn probe_direct_io(directory: &Path) -> io::Result<()> {
+    create_directory(directory)?;
     remove_left_behind(directory)?;
     let path = directory.join(format!("{PROBE_PREFIX}{}.tmp", std::process::id()));
     let result = (|| {
@@ -276,6 +306,25 @@ mod tests {
         check_direct_io(directory.path()).unwrap();
         let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
         assert_eq!(left.len(), 1, "only what is not a probe");
+    }
+
+    #[test]
+    fn a_dead_disk_is_told_from_a_file_system_that_cannot() {
+        let refusal = |errno: Errno| refusal_of(Path::new("/data"), errno.into());
+        for errno in [Errno::IO, Errno::ROFS, Errno::UCLEAN] {
+            let refusal = refusal(errno);
+            assert_eq!(refusal.exit_code(), 74);
+            let text = refusal.to_string();
+            assert!(
+                text.starts_with("/data: its disk or its file system"),
+                "{text}"
+            );
+        }
+        let text = refusal(Errno::INVAL).to_string();
+        assert!(
+            text.contains("with O_DIRECT and O_DSYNC: Invalid"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -102,9 +102,14 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// Creates what is missing of `directory`, and flushes each parent that gained an entry.
-pub(super) fn create_directory(directory: &Path) -> io::Result<()> {
-    if directory.is_dir() {
-        return Ok(());
+///
+/// # Errors
+/// The system's. Of a file system that has shut down that is what looking says (EIO), not that the
+/// directory exists, which is all that making it says.
+pub(crate) fn create_directory(directory: &Path) -> io::Result<()> {
+    match judge_there(fs::metadata(directory)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        found => return found,
     }
     if let Some(above) = directory
         .parent()
@@ -114,11 +119,24 @@ pub(super) fn create_directory(directory: &Path) -> io::Result<()> {
     }
     match fs::create_dir(directory) {
         Ok(()) => {}
-        // Another shard made it meanwhile.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
+        // Another shard made it meanwhile, or a symbolic link stands there that leads nowhere.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            match judge_there(fs::metadata(directory)) {
+                Err(gone) if gone.kind() == io::ErrorKind::NotFound => return Err(error),
+                found => found?,
+            }
+        }
         Err(error) => return Err(error),
     }
     sync_directory(parent(directory))
+}
+
+/// What stands where a directory is wanted.
+fn judge_there(found: io::Result<fs::Metadata>) -> io::Result<()> {
+    match found?.is_dir() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::NotADirectory.into()),
+    }
 }
 
 pub(super) fn free_bytes(directory: &Path) -> io::Result<u64> {
@@ -137,4 +155,44 @@ pub(super) fn parent(path: &Path) -> &Path {
     path.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_made_with_its_parents_and_found_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        let wanted = scratch.path().join("a/b/c");
+        create_directory(&wanted).unwrap();
+        create_directory(&wanted).unwrap();
+        assert!(wanted.is_dir());
+    }
+
+    /// What stands there is what the refusal is about, and never just that something does.
+    #[test]
+    fn what_stands_in_the_way_of_a_directory_is_named() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("file");
+        fs::write(&file, "").unwrap();
+        for wanted in [file.clone(), file.join("below")] {
+            let error = create_directory(&wanted).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::NotADirectory, "{error}");
+        }
+        let nowhere = scratch.path().join("nowhere");
+        std::os::unix::fs::symlink("gone", &nowhere).unwrap();
+        let error = create_directory(&nowhere).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "{error}");
+        let long = scratch.path().join("x".repeat(300));
+        let error = create_directory(&long).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidFilename, "{error}");
+    }
+
+    #[test]
+    fn a_file_system_that_has_shut_down_says_so() {
+        let shut_down = io::Error::from(rustix::io::Errno::IO);
+        let error = judge_there(Err(shut_down)).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(5), "not that it exists");
+    }
 }

@@ -178,13 +178,18 @@ impl Bench {
         self.start(sink)
     }
 
-    /// Starts flumen over what is mounted.
-    pub fn start(&mut self, sink: Sink) -> Result<(), String> {
+    /// Clears the output; the process that will run from now on.
+    pub fn runs_with(&mut self, sink: Sink) -> &mut FlumenProcess {
         for file in file_roll::files(&self.output) {
             std::fs::remove_file(file).expect("our own file");
         }
         self.runs = sink;
-        let collector = self.collector();
+        self.collector()
+    }
+
+    /// Starts flumen over what is mounted.
+    pub fn start(&mut self, sink: Sink) -> Result<(), String> {
+        let collector = self.runs_with(sink);
         collector.launch_unready();
         let deadline = Deadline::after(PATIENCE);
         while !collector.ready() {

@@ -93,6 +93,12 @@ fn nothing_acknowledged_is_lost_when_xfs_shuts_down() {
         assert!(load.stop(&mut oracle) > 0, "batches are refused then");
         assert!(bench.collector().process().running(), "it stays alive");
         bench.collector().kill();
+        let refused = bench.start(Sink::Files).expect_err("no start on it");
+        assert!(refused.contains("ended"), "{refused}");
+        let log = bench.collector().log();
+        for words in ["its disk or its file system fails", "Input/output error"] {
+            assert!(log.contains(words), "{words} is not in {log}");
+        }
         bench.places[0].detach();
         bench.places[0].attach();
         bench.start(Sink::Files).expect("a start");

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::bench::{Bench, Layout, Sink};
 use crate::caller::Outcome;
-use crate::disk::FileSystem::Ext4;
-use crate::disk::{Effect, Operation, Part, Rule};
+use crate::disk::FileSystem::{self, Ext4, Xfs};
+use crate::disk::{Effect, Operation, Part, Place, Rule};
 use crate::random::environment;
 use crate::recording::show;
 use crate::support::load::{Load, LoadPlan};
@@ -74,6 +74,75 @@ fn a_disk_fills_and_drains_and_fills_again() {
         0,
         "each call is answered"
     );
+}
+
+#[test]
+fn one_full_disk_of_two_refuses_nothing() {
+    let Some(mut trial) = Trial::start(layout("one-full", &[Ext4, Xfs]), 3, 20_000) else {
+        return;
+    };
+    fill(&trial.bench.places[0]);
+    let collector = trial.bench.collector();
+    wait_until("the warning", Duration::from_secs(10), || {
+        collector.log().contains("no new segments are made there")
+    });
+    let before = trial.now();
+    // 200 kB each, of three clients: the log rolls several times.
+    trial.wait_for(Outcome::Ok, 120, Duration::from_secs(60));
+    let answers = trial.since(before);
+    let refused = answers.len() - count(&answers, Outcome::Ok);
+    assert_eq!(refused, 0, "there is room on the other disk");
+    let room = format!("rm {}/filler", trial.bench.place().mount_point().display());
+    trial.bench.place().script(&room).expect("our own file");
+    let collector = trial.bench.collector();
+    wait_until("the disk to be used again", Duration::from_secs(10), || {
+        collector.log().contains("and it is used again")
+    });
+    trial.end(ANSWER_LIMIT);
+}
+
+/// What is on a full disk has to get off it, also after a restart.
+#[test]
+fn a_start_on_a_full_disk_delivers_what_is_there() {
+    for file_system in FileSystem::ALL {
+        let Some(mut bench) = Bench::with(layout("full-start", &[file_system])) else {
+            return;
+        };
+        bench.start(Sink::Missing).expect("a start");
+        let mut oracle = Oracle::new();
+        let load = Load::start(LoadPlan::new("load", bench.port(), 3, 10));
+        let acknowledged = || load.acknowledged() > 500;
+        wait_until("a load", Duration::from_secs(20), acknowledged);
+        load.stop(&mut oracle);
+        bench.collector().kill();
+        fill(bench.place());
+        bench.runs_with(Sink::Files).launch_unready();
+        wait_until("the backlog", Duration::from_secs(60), || {
+            oracle.forget_arrivals();
+            show(&mut oracle, &bench.output());
+            oracle.complete()
+        });
+        oracle.assert_nothing_lost();
+        let room = format!("rm {}/filler", bench.place().mount_point().display());
+        bench.place().script(&room).expect("our own file");
+        // It looks at the room once a second.
+        wait_until("it to serve again", Duration::from_secs(60), || {
+            bench.serves(Duration::from_secs(20)).is_ok()
+        });
+    }
+}
+
+/// Leaves no room. Most of it is taken without writing, which would keep the disk busy.
+fn fill(place: &Place) {
+    let fill = format!(
+        "cd {}\n\
+         most=$(( $(stat -f -c '%a * %S' .) - (4 << 20) ))\n\
+         fallocate -l $most filler\n\
+         for again in 1 2 3; do cat /dev/zero >> filler; sync -f .; done\n\
+         test $(stat -f -c %a .) -lt 256 || {{ stat -f . >&2; exit 1; }}\n",
+        place.mount_point().display()
+    );
+    place.script(&fill).expect("it fills up");
 }
 
 /// The disk says OK to one write and does something else: what it lost it lost, and that only.

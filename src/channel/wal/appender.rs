@@ -2,8 +2,8 @@
 //! only then is anybody told.
 //!
 //! One appender per shard and file channel, on the shard's thread from start to stop. Group commit
-//! clocks itself: while one block is being written, everything that arrives forms the next; there is
-//! no timer and no delay when idle. One write is in flight at a time, so blocks become durable in
+//! clocks itself: while one block is being written, everything that arrives forms the next; a small one
+//! waits for those who were just answered ([`Gather`]), and nobody waits when idle. One write is in flight at a time, so blocks become durable in
 //! order.
 //!
 //! Always true: a [`Commit`] resolves to `Ok` only after `write_durable` returned `Ok` for its block.
@@ -21,8 +21,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_lite::future;
 use tokio::sync::Notify;
 
+use super::gather::{Gather, Gathered};
 use super::header::{BLOCK_HEADER_BYTES, BlockHeader, SEGMENT_HEADER_BYTES, block_bytes};
 use super::patience::{no_answer, patiently};
 use super::segments::{ActiveSegment, SegmentError, Segments};
@@ -134,6 +136,8 @@ struct Written<B> {
     sealed: Sealed<B>,
     start: LogPosition,
     end: LogPosition,
+    /// Its last write.
+    took: Duration,
 }
 
 impl<G: Ground> Appender<G> {
@@ -444,7 +448,16 @@ impl<G: Ground> Inner<G> {
     /// The committer: one block after another, for as long as the shard lives.
     async fn commit_blocks(self: Rc<Self>) {
         let mut written: Option<Written<G::Buffer>> = None;
+        let mut gather = Gather::default();
         loop {
+            if let Some(wait) = self.wait_for_more(&mut gather) {
+                // Those who are waited for have to be answered first.
+                if let Some(written) = written.take() {
+                    self.announce(written);
+                }
+                future::or(self.filled.notified(), self.ground.sleep(wait)).await;
+                continue;
+            }
             let Some(sealed) = self.seal() else {
                 // Nothing to write: those whose block is durable need not wait for more.
                 if let Some(written) = written.take() {
@@ -476,11 +489,33 @@ impl<G: Ground> Inner<G> {
             };
             self.state.borrow_mut().writing_since_ms = 0;
             self.show_oldest();
+            if let Some(written) = &result {
+                let waiting = self.gathered().map_or(0, |gathered| gathered.batches);
+                let (batches, took) = (written.sealed.filling.record_count, written.took);
+                gather.written(batches, took, waiting, self.ground.now());
+            }
             written = result;
         }
         assert!(self.seal().is_none(), "the loop ends when nothing waits");
         self.state.borrow_mut().committer_ended = true;
         self.ended.notify_waiters();
+    }
+
+    /// How long the next block waits for more, if it does.
+    fn wait_for_more(&self, gather: &mut Gather) -> Option<Duration> {
+        let gathered = self.gathered()?;
+        if self.state.borrow().closing {
+            return None;
+        }
+        gather.wait(gathered, self.ground.now())
+    }
+
+    fn gathered(&self) -> Option<Gathered> {
+        let state = self.state.borrow();
+        state.filling.as_ref().map(|filling| Gathered {
+            batches: filling.record_count,
+            bytes: filling.used,
+        })
     }
 
     /// Takes what has gathered. Room for others begins here.
@@ -566,7 +601,13 @@ impl<G: Ground> Inner<G> {
                         chain,
                     };
                     self.state.borrow_mut().end = end;
-                    return Some(Written { sealed, start, end });
+                    let took = now - began;
+                    return Some(Written {
+                        sealed,
+                        start,
+                        end,
+                        took,
+                    });
                 }
                 Err(error) => {
                     attempts_left -= 1;
@@ -716,6 +757,7 @@ impl<G: Ground> Inner<G> {
             sealed: Sealed { filling, .. },
             start,
             end,
+            took: _,
         } = written;
         assert_eq!(end.sequence, start.sequence + 1, "one block");
         let Filling {

@@ -1,12 +1,14 @@
 //! The directory lock: one process, one channel. Same file and same meaning as Flume's, so that a
 //! Flume file channel and ours never share a directory either.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
+
+use crate::reactor::create_directory;
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -25,15 +27,14 @@ pub enum LockError {
         holder: String,
     },
     /// The directory or the lock file cannot be made.
-    #[error("{path}: cannot be created or opened. [channel={channel}]")]
+    #[error("{path}: cannot be created or opened: {error}. [channel={channel}]")]
     Io {
         /// What was touched.
         path: PathBuf,
         /// Who asked.
         channel: String,
         /// What the system said.
-        #[source]
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -50,12 +51,16 @@ impl DirectoryLock {
     /// [`LockError`].
     pub fn acquire(directory: &Path, channel: &str) -> Result<Self, LockError> {
         let path = directory.join("in_use.lock");
-        let io_error = |source| LockError::Io {
+        let io_error = |error| LockError::Io {
             path: path.clone(),
             channel: channel.to_owned(),
-            source,
+            error,
         };
-        fs::create_dir_all(directory).map_err(io_error)?;
+        create_directory(directory).map_err(|error| LockError::Io {
+            path: directory.to_path_buf(),
+            channel: channel.to_owned(),
+            error,
+        })?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -94,7 +99,11 @@ impl DirectoryLock {
                 std::process::id()
             )
         };
-        write_holder(&file).map_err(io_error)?;
+        match write_holder(&file) {
+            // Only a name for others to read: a full disk is no reason not to deliver what is on it.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+            written => written.map_err(io_error)?,
+        }
         Ok(Self { _file: file })
     }
 

@@ -11,6 +11,7 @@ mod census;
 mod checkpoint;
 mod claim;
 mod feed;
+mod gather;
 mod header;
 mod lock;
 mod open;

@@ -42,8 +42,12 @@ impl std::fmt::Debug for Client {
 
 impl Client {
     /// Makes the producer. It connects in the background.
-    pub(super) fn new(config: &ClientConfig, sink: &str) -> KafkaResult<Self> {
-        let producer: BaseProducer<Deliveries> = config.create_with_context(Deliveries::new())?;
+    pub(super) fn new(
+        config: &ClientConfig,
+        sink: &str,
+        deliveries: Deliveries,
+    ) -> KafkaResult<Self> {
+        let producer: BaseProducer<Deliveries> = config.create_with_context(deliveries)?;
         let producer = Arc::new(producer);
         let stop = Arc::new(AtomicBool::new(false));
         let poller = thread::Builder::new()
@@ -127,5 +131,6 @@ fn poll(producer: &BaseProducer<Deliveries>, stop: &AtomicBool) {
             producer.poll(Duration::ZERO);
             thread::park_timeout(PARK);
         }
+        producer.context().recall_complaints();
     }
 }

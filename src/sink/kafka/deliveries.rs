@@ -5,6 +5,7 @@
 //!
 //! Always true: a slot is given out again only when none of its records is outstanding.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam_queue::ArrayQueue;
@@ -15,6 +16,9 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
+
+use super::complaints::{Complaints, Way};
+use crate::reactor::Clock;
 
 /// Transactions whose records may be outstanding at once.
 pub(super) const SLOTS: usize = 1024;
@@ -42,13 +46,18 @@ pub(super) struct Deliveries {
     slots: Box<[Slot]>,
     failures: ArrayQueue<Failure>,
     connection_error: ArrayQueue<String>,
+    complaints: Arc<Complaints>,
+    clock: Clock,
     room_wanted: AtomicBool,
     changed: Notify,
 }
 
 impl Deliveries {
-    pub(super) fn new() -> Self {
+    /// Complaints are `complaints`, of one clock, whichever producer has them.
+    pub(super) fn new(complaints: Arc<Complaints>, clock: Clock) -> Self {
         Self {
+            complaints,
+            clock,
             slots: (0..SLOTS).map(|_| Slot::default()).collect(),
             failures: ArrayQueue::new(FAILURES_MAX),
             connection_error: ArrayQueue::new(1),
@@ -115,6 +124,13 @@ impl Deliveries {
         self.changed.notified().await;
     }
 
+    /// Writes what is left to say about complaints that have ceased.
+    pub(super) fn recall_complaints(&self) {
+        for line in self.complaints.overdue(self.clock.now()) {
+            warn!("Kafka: {line}");
+        }
+    }
+
     fn report(&self, slot: usize, failure: Option<Failure>) {
         let slot = &self.slots[slot];
         let failed = failure.is_some();
@@ -140,7 +156,12 @@ impl ClientContext for Deliveries {
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
             | RDKafkaLogLevel::Error
-            | RDKafkaLogLevel::Warning => warn!("librdkafka {facility}: {text}"),
+            | RDKafkaLogLevel::Warning => {
+                let now = self.clock.now();
+                if let Some(line) = self.complaints.hear(now, Way::Log, text) {
+                    warn!("librdkafka {facility}: {line}");
+                }
+            }
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
                 info!("librdkafka {facility}: {text}");
             }
@@ -149,7 +170,10 @@ impl ClientContext for Deliveries {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        warn!("Kafka: {reason} ({error})");
+        let now = self.clock.now();
+        if let Some(line) = self.complaints.hear(now, Way::Error, reason) {
+            warn!("Kafka: {line} ({error})");
+        }
         drop(self.connection_error.force_push(reason.to_owned()));
     }
 }
@@ -172,6 +196,10 @@ impl ProducerContext for Deliveries {
 mod tests {
     use super::*;
 
+    fn deliveries() -> Deliveries {
+        Deliveries::new(Arc::default(), Clock::new())
+    }
+
     fn failure() -> Failure {
         Failure {
             topic: "t".to_owned(),
@@ -183,7 +211,7 @@ mod tests {
 
     #[test]
     fn slot_settles_with_its_last_report() {
-        let deliveries = Deliveries::new();
+        let deliveries = deliveries();
         deliveries.begin(3, 2);
         deliveries.report(3, None);
         assert!(!deliveries.is_settled(3));
@@ -195,7 +223,7 @@ mod tests {
 
     #[test]
     fn one_failed_record_fails_its_slot_and_no_other() {
-        let deliveries = Deliveries::new();
+        let deliveries = deliveries();
         deliveries.begin(0, 2);
         deliveries.begin(1, 1);
         deliveries.report(0, Some(failure()));
@@ -209,7 +237,7 @@ mod tests {
 
     #[test]
     fn records_that_are_never_sent_fail_their_slot() {
-        let deliveries = Deliveries::new();
+        let deliveries = deliveries();
         deliveries.begin(0, 5);
         deliveries.retract(0, 5);
         assert!(deliveries.is_settled(0));

@@ -6,6 +6,7 @@
 //! when all its records are confirmed and all transactions before it are committed.
 
 mod client;
+mod complaints;
 mod deliveries;
 mod error;
 mod record;

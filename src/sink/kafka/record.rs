@@ -69,7 +69,7 @@ impl RecordWriter {
                 topic: self.topic_name.text().to_owned(),
                 source,
             })?;
-        if self.topic != self.good_topic {
+        if self.topic.is_empty() || self.topic != self.good_topic {
             if !is_topic(&self.topic) {
                 return Err(KafkaSinkError::InvalidTopic {
                     topic: shown(&self.topic),

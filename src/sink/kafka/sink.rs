@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::client::Client;
+use super::complaints::Complaints;
 use super::deliveries::{Deliveries, Failure, SLOTS};
 use super::error::KafkaSinkError;
 use super::record::RecordWriter;
@@ -28,7 +29,7 @@ use super::topic::TopicName;
 use crate::channel::{Consumer, Slice, Transaction};
 use crate::config::KafkaSinkConfig;
 use crate::metrics::SinkCounters;
-use crate::reactor::Defence;
+use crate::reactor::{Clock, Defence};
 use crate::sink::{Sink, SinkError, Status};
 
 /// One call of `process` takes transactions for this long, then sees the last ones through and
@@ -46,6 +47,9 @@ pub struct KafkaSink {
     writer: RecordWriter,
     counters: Arc<SinkCounters>,
     client: Option<Client>,
+    /// Of all its producers: a failure makes a new one, and the broker is still away.
+    complaints: Arc<Complaints>,
+    clock: Clock,
     next_slot: usize,
 }
 
@@ -73,6 +77,8 @@ impl KafkaSink {
             writer: RecordWriter::new(config, topic_name),
             counters,
             client: None,
+            complaints: Arc::default(),
+            clock: Clock::new(),
             next_slot: 0,
         }
     }
@@ -85,7 +91,9 @@ impl KafkaSink {
             drop(client.deliveries().take_failure());
             return Ok(());
         }
-        let client = Client::new(&self.settings, &self.name).map_err(KafkaSinkError::Settings)?;
+        let deliveries = Deliveries::new(Arc::clone(&self.complaints), self.clock);
+        let client = Client::new(&self.settings, &self.name, deliveries)
+            .map_err(KafkaSinkError::Settings)?;
         self.client = Some(client);
         Ok(())
     }

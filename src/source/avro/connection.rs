@@ -23,12 +23,14 @@ use crate::reactor::ByteStream;
 
 const INFLATE_INPUT_BYTES: usize = 16 * 1024;
 
-/// Serves one connection to its end.
+/// Serves one connection to its end. When we are who ends it, the peer has until `patience` is over to take
+/// its answers and hang up.
 pub(crate) async fn serve<S: ByteStream, P: Put>(
     service: Rc<Service<P>>,
     stream: S,
     peer: SocketAddr,
     pulse: Rc<Pulse>,
+    patience: impl Future<Output = ()>,
 ) {
     let outbox = Outbox::default();
     let read = async {
@@ -52,12 +54,23 @@ pub(crate) async fn serve<S: ByteStream, P: Put>(
     if let Err(reason) = reason {
         service.aborted(peer, &reason);
     }
-    if outbox.is_whole()
-        && let Err(error) = stream.shutdown_write().await
-    {
-        tracing::debug!("closing the connection to /{peer}: {error}");
+    if outbox.is_whole() {
+        match stream.shutdown_write().await {
+            Ok(()) if pulse.ending() == Some(Ending::Stop) => {
+                future::or(hear_out(&stream), patience).await;
+            }
+            Ok(()) => {}
+            Err(error) => tracing::debug!("closing the connection to /{peer}: {error}"),
+        }
     }
     tracing::info!("Connection to /{peer} disconnected.");
+}
+
+/// Reads past what the peer still sends, until it hangs up. To close a socket with unread bytes resets the
+/// connection, and takes answers away that the peer has not read yet.
+async fn hear_out<S: ByteStream>(stream: &S) {
+    let mut space = [0; 4096];
+    while stream.read(&mut space).await.is_ok_and(|count| count > 0) {}
 }
 
 struct Reader<'a, S, P: Put> {

@@ -20,7 +20,7 @@ use super::service::{Gates, Service};
 use crate::channel::Put;
 use crate::config::AvroSourceConfig;
 use crate::interceptor::Chain;
-use crate::limits::FRAME_BYTES_MAX;
+use crate::limits::{CLOSE_LINGER, FRAME_BYTES_MAX};
 use crate::metrics::{Recorder, SourceCounters};
 use crate::reactor::{AcceptedStream, StreamListener, World};
 use crate::selector::Replicating;
@@ -263,7 +263,8 @@ impl<W: World, P: Put> Live<W, P> {
         let live = Rc::clone(self);
         self.world.spawn(async move {
             live.service.counters.open_connection.increment();
-            serve(Rc::clone(&live.service), stream, peer, pulse).await;
+            let patience = live.world.sleep(CLOSE_LINGER);
+            serve(Rc::clone(&live.service), stream, peer, pulse, patience).await;
             live.service.counters.open_connection.decrement();
             live.pulses.borrow_mut().remove(&number);
             drop(permit);

@@ -822,6 +822,30 @@ fn graceful_stop_answers_what_was_put_and_accepts_no_more() {
     assert_eq!(rig.counters.open_connection.get(), 0);
 }
 
+/// A client that pipelines has sent calls that a stop leaves unread; its answers must not go with them.
+#[test]
+fn stop_does_not_tear_a_connection_with_unread_calls() {
+    let script = Arc::new(Script::default());
+    let mut rig = Rig::scripted(Plan::default(), &[&script], &[]);
+    let mut client = rig.connect();
+    client.call(1, &one("first"));
+    script.wait_taken(1);
+    rig.stop.stop();
+    pause(QUIET);
+    for serial in 2..50 {
+        client.call(serial, &one(&"unread".repeat(1_000)));
+    }
+    script.decided.store(usize::MAX, SeqCst);
+    // The source has ended the connection by now, but for what we still have to hear.
+    pause(QUIET);
+    assert_eq!(client.status(), (1, Got::Ok));
+    let end = client.stream.read(&mut [0]);
+    assert_eq!(end.expect("an end, not a reset"), 0);
+    drop(client);
+    rig.wait_ended();
+    assert_eq!(script.taken(), 1);
+}
+
 #[test]
 fn idle_connection_that_gave_its_memory_back_serves_on() {
     let script = Script::deciding();
