@@ -56,9 +56,15 @@ struct Lane<'a> {
 impl<'a> Lane<'a> {
     fn new(written: &'a Written, lacks: &[Defence], whole_every: usize) -> Self {
         let blocks = 0..written.entries.len();
+        let path = written.segments()[0];
+        let world = written.world(lacks);
+        // Spares are looked through at every start: three of a megabyte cost more than all the rest.
+        for spare in written.files.keys().filter(|file| **file != path) {
+            world.take(spare);
+        }
         Self {
-            path: written.segments()[0],
-            world: written.world(lacks),
+            path,
+            world,
             checkpoints: blocks
                 .map(|index| written.delivered_before(index))
                 .collect(),
