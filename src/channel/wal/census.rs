@@ -142,37 +142,40 @@ impl Census {
         Ok(census)
     }
 
-    /// What was written to the wrong file, a header or a first block, makes two files claim one segment.
-    /// That segment is the file whose header and blocks agree, going by its random epoch too; the other
-    /// one is what is left of it without the stray. If both agree, somebody copied the file, or a disk is
-    /// back that was missing: that is not for us to judge.
+    /// What was written to the wrong file, a header or a block, makes two files claim one segment. That
+    /// segment is the file whose header and blocks agree, going by its random epoch too; the other one is
+    /// what is left of it without the stray, which may claim a third one. If both agree, somebody copied
+    /// the file, or a disk is back that was missing: that is not for us to judge.
     async fn tell_strays<G: Ground>(&mut self, ground: &G, shard: u32) -> Result<(), FileError> {
         for at in 0..self.files.len() {
-            let file = &self.files[at];
-            let Some(segment) = file.segment() else {
-                continue;
-            };
-            let is_twin = |other: &SegmentFile| {
-                let same = other
-                    .segment()
-                    .is_some_and(|other| (other.id, other.epoch) == (segment.id, segment.epoch));
-                // Of two begun segments without a block one is enough.
-                let counts = match other.standing().cmp(&file.standing()) {
-                    _ if other.agrees => true,
-                    Ordering::Greater => true,
-                    Ordering::Less => false,
-                    Ordering::Equal => other.path < file.path,
-                };
-                same && other.path != file.path && counts
-            };
-            if file.agrees || !self.files.iter().any(is_twin) {
-                continue;
+            let mut elsewhere = Vec::new();
+            while let Some(segment) = self.strayed(&self.files[at]) {
+                elsewhere.push(segment);
+                let path = self.files[at].path.clone();
+                self.files[at] =
+                    SegmentFile::look_without(ground, shard, &path, &elsewhere).await?;
             }
-            let elsewhere = [segment.id];
-            let path = file.path.clone();
-            self.files[at] = SegmentFile::look_without(ground, shard, &path, &elsewhere).await?;
         }
         Ok(())
+    }
+
+    /// The segment that `file` claims and another file is.
+    fn strayed(&self, file: &SegmentFile) -> Option<u64> {
+        let segment = file.segment().filter(|_| !file.agrees)?;
+        let is_twin = |other: &SegmentFile| {
+            let same = other
+                .segment()
+                .is_some_and(|other| (other.id, other.epoch) == (segment.id, segment.epoch));
+            // Of two begun segments without a block one is enough.
+            let counts = match other.standing().cmp(&file.standing()) {
+                _ if other.agrees => true,
+                Ordering::Greater => true,
+                Ordering::Less => false,
+                Ordering::Equal => other.path < file.path,
+            };
+            same && other.path != file.path && counts
+        };
+        self.files.iter().any(is_twin).then_some(segment.id)
     }
 
     /// Whether `path` has the name of a segment.
