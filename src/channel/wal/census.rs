@@ -144,19 +144,23 @@ impl Census {
 
     /// What was written to the wrong file, a header or a block, makes two files claim one segment. That
     /// segment is the file whose header and blocks agree, going by its random epoch too; the other one is
-    /// what is left of it without the stray, which may claim a third one. If both agree, somebody copied
+    /// what is left of it without the stray, which may be a third one. If both agree, somebody copied
     /// the file, or a disk is back that was missing: that is not for us to judge.
     async fn tell_strays<G: Ground>(&mut self, ground: &G, shard: u32) -> Result<(), FileError> {
-        for at in 0..self.files.len() {
-            let mut elsewhere = Vec::new();
-            while let Some(segment) = self.strayed(&self.files[at]) {
-                elsewhere.push(segment);
-                let path = self.files[at].path.clone();
-                self.files[at] =
-                    SegmentFile::look_without(ground, shard, &path, &elsewhere).await?;
-            }
+        let mut strays: Vec<Vec<u64>> = vec![Vec::new(); self.files.len()];
+        // What one file turns out to be may show that another one is not.
+        while let Some((at, segment)) = self.next_stray() {
+            strays[at].push(segment);
+            let path = self.files[at].path.clone();
+            self.files[at] = SegmentFile::look_without(ground, shard, &path, &strays[at]).await?;
         }
         Ok(())
+    }
+
+    /// A file that claims a segment which another file is, and that segment.
+    fn next_stray(&self) -> Option<(usize, u64)> {
+        let mut files = self.files.iter().enumerate();
+        files.find_map(|(at, file)| Some((at, self.strayed(file)?)))
     }
 
     /// The segment that `file` claims and another file is.
