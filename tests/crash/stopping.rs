@@ -4,6 +4,8 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::support::clock::pause;
@@ -65,9 +67,9 @@ fn event(prefix: &str, number: u64) -> TestEvent {
     TestEvent::with_identity(&identity, 150)
 }
 
-/// Sends events from number 1 on, without waiting for answers, until the collector takes no more. Returns
-/// how many may have gone out whole.
-fn pour(mut stream: TcpStream, prefix: &str) -> u64 {
+/// Sends events from number 1 on, without waiting for answers, until the collector takes no more or
+/// `ended`, as a client does that sees the end of its connection. Returns how many may have gone out whole.
+fn pour(mut stream: TcpStream, prefix: &str, ended: &AtomicBool) -> u64 {
     let mut number = 0;
     loop {
         let mut bytes = Vec::new();
@@ -80,15 +82,14 @@ fn pour(mut stream: TcpStream, prefix: &str) -> u64 {
                 &[&call("append", &avro_event(&event(prefix, number)))],
             ));
         }
-        if stream.write_all(&bytes).is_err() {
+        if stream.write_all(&bytes).is_err() || ended.load(Ordering::Relaxed) {
             return number;
         }
     }
 }
 
 /// A client that pipelines has whole frames in the collector's receive memory when it stops. Those that were
-/// put are stored and answered; the others are neither, and the client has them still. Answers that the
-/// client has not read when the connection is torn with its frames unread are gone, and count as none.
+/// put are stored and answered; the others are neither, and the client has them still.
 #[test]
 fn what_was_received_and_not_put_at_a_stop_is_sent_again() {
     let scratch = Scratch::new("pipelined-stop");
@@ -105,7 +106,11 @@ fn what_was_received_and_not_put_at_a_stop_is_sent_again() {
         assert_eq!(first, Status::Ok);
         let stream = client.stream().try_clone().expect("a descriptor");
         let name = prefix.clone();
-        let pouring = std::thread::spawn(move || pour(stream, &name));
+        let ended = Arc::new(AtomicBool::new(false));
+        let pouring = std::thread::spawn({
+            let ended = Arc::clone(&ended);
+            move || pour(stream, &name, &ended)
+        });
         let mut answered = 0;
         while let Ok(reply) = client.receive() {
             answered += 1;
@@ -119,6 +124,7 @@ fn what_was_received_and_not_put_at_a_stop_is_sent_again() {
                 collector.begin_stop();
             }
         }
+        ended.store(true, Ordering::Relaxed);
         let sent = pouring.join().expect("it only writes");
         unanswered_total += sent - answered;
         assert!(collector.stop().success(), "an orderly stop");
