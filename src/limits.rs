@@ -56,6 +56,10 @@ pub const BLOCK_BYTES: usize = 2 * MIB;
 pub const BUFFER_BYTES_MIN: usize = 128 * KIB;
 /// A block that holds one event larger than `BLOCK_BYTES`, with its headers and padding.
 pub const BLOCK_BYTES_MAX: usize = EVENT_BYTES_MAX + MIB;
+/// A block of this size uses the disk well, and does not wait for more batches.
+pub const GATHER_BYTES_ENOUGH: usize = 256 * KIB;
+/// The longest wait of a smaller one, however slow the disk is.
+pub const GATHER_WAIT_MAX: Duration = Duration::from_micros(500);
 /// Segment size when the configuration sets no `maxFileSize`.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 128 * 1024 * 1024;
 /// The least `maxFileSize` we honour.

@@ -18,7 +18,7 @@ use flumen::channel::wal::{
 use flumen::channel::{Block, DeliveredTo, Feed, Next, Put};
 use flumen::config::FileChannelConfig;
 use flumen::event::{Batch, Overlay};
-use flumen::metrics::{Distribution, Quantity, WalCounters};
+use flumen::metrics::WalCounters;
 use tokio::sync::Notify;
 
 use crate::still::{BOUNDS, Still};
@@ -54,16 +54,6 @@ pub(crate) fn plan(segment_bytes: u64, checkpoint: Option<Checkpoint>) -> WalPla
         checkpoint: Arc::new(checkpoint),
         groups: vec![(String::new(), Arc::new(Notify::new()))],
         checkpoint_due: Arc::new(Notify::new()),
-    }
-}
-
-fn meters() -> AppendMeters {
-    AppendMeters {
-        puts: Arc::default(),
-        flush_latency: Arc::new(Distribution::new(Quantity::Latency)).recorder(),
-        block_bytes: Arc::new(Distribution::new(Quantity::Bytes)).recorder(),
-        committed_bytes: Arc::default(),
-        gauges: Arc::default(),
     }
 }
 
@@ -143,7 +133,15 @@ pub(crate) fn append(
     let plan = plan(segment_bytes, checkpoint);
     world.run(async {
         let ground = world.clone();
-        let opened = open_shard(ground, 0, &plan, Some(meters()), |_, _| {}, |_, _| {}).await;
+        let opened = open_shard(
+            ground,
+            0,
+            &plan,
+            Some(AppendMeters::default()),
+            |_, _| {},
+            |_, _| {},
+        )
+        .await;
         let (_log, appender) = opened.expect("the log opens");
         let appender = appender.expect("meters were given");
         let mut number = first;

@@ -15,7 +15,6 @@ use flumen::channel::{Consumer, Feed};
 use flumen::config::{AvroSourceConfig, AvroSourceLimits, FileChannelConfig};
 use flumen::interceptor::Chain;
 use flumen::limits;
-use flumen::metrics::{Distribution, Quantity};
 use flumen::reactor::Ground;
 use flumen::reactor::simulated::SimulatedWorld;
 use flumen::selector::Replicating;
@@ -108,7 +107,7 @@ impl Collector {
                 world.clone(),
                 shard,
                 &wal,
-                serves.then(meters),
+                serves.then(AppendMeters::default),
                 |_, _| {},
                 |_, _| {},
             );
@@ -275,16 +274,6 @@ fn feed(world: &SimulatedWorld, log: &ShardLog, group: usize) -> Box<dyn Feed> {
         Arc::clone(&log.counters),
     );
     Box::new(feed)
-}
-
-fn meters() -> AppendMeters {
-    AppendMeters {
-        puts: Arc::default(),
-        flush_latency: Arc::new(Distribution::new(Quantity::Latency)).recorder(),
-        block_bytes: Arc::new(Distribution::new(Quantity::Bytes)).recorder(),
-        committed_bytes: Arc::default(),
-        gauges: Arc::default(),
-    }
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -28,7 +28,7 @@ use crate::channel::commit::{Commit, Outcome};
 use crate::channel::put::{Put, PutError};
 use crate::event::{Batch, Cursor, Events};
 use crate::limits;
-use crate::metrics::{ChannelCounters, Counter, LogGauges, Recorder};
+use crate::metrics::{ChannelCounters, Counter, Distribution, LogGauges, Quantity, Recorder};
 use crate::reactor::{Ground, WriteBuffer};
 
 mod committer;
@@ -47,6 +47,20 @@ pub struct AppendMeters {
     pub committed_bytes: Arc<Counter>,
     /// Gauges of the shard's log.
     pub gauges: Arc<LogGauges>,
+}
+
+/// Meters that nobody reads.
+impl Default for AppendMeters {
+    fn default() -> Self {
+        let recorder = |quantity| Arc::new(Distribution::new(quantity)).recorder();
+        Self {
+            puts: Arc::default(),
+            flush_latency: recorder(Quantity::Latency),
+            block_bytes: recorder(Quantity::Bytes),
+            committed_bytes: Arc::default(),
+            gauges: Arc::default(),
+        }
+    }
 }
 
 /// Takes batches for one shard's log. Clones share it.

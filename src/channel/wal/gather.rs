@@ -10,10 +10,8 @@
 
 use std::time::Duration;
 
-/// A block of this size uses the disk well.
-const ENOUGH_BYTES: usize = 256 * 1024;
-/// The longest wait, however slow the disk is.
-const WAIT_MAX: Duration = Duration::from_micros(500);
+use crate::limits;
+
 /// After waits in vain, so many blocks go without one, twice as many each time.
 const REST_MAX: u32 = 256;
 
@@ -58,12 +56,12 @@ impl Gather {
             return;
         }
         self.due = answered + waiting;
-        self.until = now + self.write_time.min(WAIT_MAX);
+        self.until = now + self.write_time.min(limits::GATHER_WAIT_MAX);
     }
 
     /// How long what has gathered waits for more.
     pub(super) fn wait(&mut self, gathered: Gathered, now: Duration) -> Option<Duration> {
-        if gathered.batches >= self.due || gathered.bytes >= ENOUGH_BYTES {
+        if gathered.batches >= self.due || gathered.bytes >= limits::GATHER_BYTES_ENOUGH {
             if self.waits {
                 self.rest = 0;
             }
@@ -122,7 +120,7 @@ mod tests {
         gather.written(4, WRITE, 0, now);
         let large = Gathered {
             batches: 1,
-            bytes: ENOUGH_BYTES,
+            bytes: limits::GATHER_BYTES_ENOUGH,
         };
         assert_eq!(gather.wait(large, now), None);
     }
@@ -150,6 +148,6 @@ mod tests {
         let mut gather = Gather::default();
         let slow = Duration::from_secs(2);
         gather.written(2, slow, 1, slow);
-        assert_eq!(gather.wait(of(1), slow), Some(WAIT_MAX));
+        assert_eq!(gather.wait(of(1), slow), Some(limits::GATHER_WAIT_MAX));
     }
 }

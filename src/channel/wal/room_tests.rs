@@ -13,7 +13,6 @@ use crate::channel::{Put, PutError};
 use crate::config::FileChannelConfig;
 use crate::event::{Batch, Overlay, encode_event};
 use crate::limits::StoreBounds;
-use crate::metrics::{Distribution, Quantity};
 use crate::reactor::Ground;
 use crate::reactor::simulated::{SimulatedWorld, Site};
 
@@ -56,13 +55,7 @@ struct Bench {
 
 impl Bench {
     async fn open(world: SimulatedWorld) -> Self {
-        let meters = AppendMeters {
-            puts: Arc::default(),
-            flush_latency: Arc::new(Distribution::new(Quantity::Latency)).recorder(),
-            block_bytes: Arc::new(Distribution::new(Quantity::Bytes)).recorder(),
-            committed_bytes: Arc::default(),
-            gauges: Arc::default(),
-        };
+        let meters = AppendMeters::default();
         let ground = world.clone();
         let opened = open_shard(ground, 0, &plan(), Some(meters), |_, _| {}, |_, _| {}).await;
         let (log, appender) = opened.unwrap();

@@ -16,7 +16,7 @@ use crate::channel::{Consumer, Put};
 use crate::config::FileChannelConfig;
 use crate::event::{Batch, Overlay, encode_event};
 use crate::limits;
-use crate::metrics::{ChannelCounters, Distribution, Quantity};
+use crate::metrics::ChannelCounters;
 use crate::reactor::{DrainWorld, Ground, ShardWorld};
 
 fn on_shard<T: Send + 'static, F: Future<Output = T> + 'static>(
@@ -47,16 +47,6 @@ fn plan(directory: &Path) -> WalPlan {
         checkpoint: Arc::new(None),
         groups: vec![(String::new(), Arc::new(Notify::new()))],
         checkpoint_due: Arc::new(Notify::new()),
-    }
-}
-
-fn meters() -> AppendMeters {
-    AppendMeters {
-        puts: Arc::default(),
-        flush_latency: Arc::new(Distribution::new(Quantity::Latency)).recorder(),
-        block_bytes: Arc::new(Distribution::new(Quantity::Bytes)).recorder(),
-        committed_bytes: Arc::default(),
-        gauges: Arc::default(),
     }
 }
 
@@ -94,9 +84,16 @@ async fn put<G: Ground>(appender: &Appender<G>, first: u64, count: u64, body_byt
 fn append(plan: &WalPlan, first: u64, batches: u64, count: u64, body_bytes: usize) {
     let plan = plan.clone();
     on_shard(move |world| async move {
-        let (_log, appender) = open_shard(world, 0, &plan, Some(meters()), |_, _| {}, |_, _| {})
-            .await
-            .unwrap();
+        let (_log, appender) = open_shard(
+            world,
+            0,
+            &plan,
+            Some(AppendMeters::default()),
+            |_, _| {},
+            |_, _| {},
+        )
+        .await
+        .unwrap();
         let appender = appender.unwrap();
         for batch in 0..batches {
             put(&appender, first + batch * count, count, body_bytes).await;
@@ -196,7 +193,7 @@ fn with_checkpoint(plan: &WalPlan) -> WalPlan {
 fn committed_bytes_are_those_of_the_records() {
     let directory = tempfile::tempdir().unwrap();
     let plan = plan(directory.path());
-    let meters = meters();
+    let meters = AppendMeters::default();
     let committed_bytes = Arc::clone(&meters.committed_bytes);
     on_shard(move |world| async move {
         let (_log, appender) = open_shard(world, 0, &plan, Some(meters), |_, _| {}, |_, _| {})
@@ -272,9 +269,16 @@ fn an_event_larger_than_a_segment_is_refused_and_named() {
     let directory = tempfile::tempdir().unwrap();
     let plan = plan(directory.path());
     let refusal = on_shard(move |world| async move {
-        let (_log, appender) = open_shard(world, 0, &plan, Some(meters()), |_, _| {}, |_, _| {})
-            .await
-            .unwrap();
+        let (_log, appender) = open_shard(
+            world,
+            0,
+            &plan,
+            Some(AppendMeters::default()),
+            |_, _| {},
+            |_, _| {},
+        )
+        .await
+        .unwrap();
         let events = encoded(0, 1, 5_000_000);
         let overlay = Overlay::default();
         let batch = Batch {
@@ -306,7 +310,7 @@ fn a_channel_without_room_starts_and_drains() {
             world.clone(),
             0,
             &shard_plan,
-            Some(meters()),
+            Some(AppendMeters::default()),
             |_, _| {},
             |_, _| {},
         )

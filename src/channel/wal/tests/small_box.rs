@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::task::LocalSet;
 
-use super::{encoded, meters, plan};
+use super::{encoded, plan};
 use crate::channel::wal::*;
 use crate::channel::{Put, PutError};
 use crate::config::FileChannelConfig;
@@ -72,7 +72,14 @@ pub(super) async fn open(
     world: &SimulatedWorld,
     plan: &WalPlan,
 ) -> Result<(ShardLog, Appender<SimulatedWorld>), OpenError> {
-    let opened = open_shard(world.clone(), 0, plan, Some(meters()), |_, _| {}, |_, _| {});
+    let opened = open_shard(
+        world.clone(),
+        0,
+        plan,
+        Some(AppendMeters::default()),
+        |_, _| {},
+        |_, _| {},
+    );
     let (log, appender) = opened.await?;
     Ok((log, appender.expect("meters were given")))
 }
