@@ -62,7 +62,7 @@ impl HdfsClient {
     /// A file's bytes.
     #[track_caller]
     pub fn read(&mut self, path: &str) -> Vec<u8> {
-        base64(&self.shell.must(&format!("cat {path}"))[0])
+        joined(&self.shell.must(&format!("cat {path}")))
     }
 
     /// The bytes of every file below `path` that can be read now. One that is renamed between the look and
@@ -73,7 +73,7 @@ impl HdfsClient {
         let replies = files
             .iter()
             .map(|file| self.shell.run(&format!("cat {}", file.path)));
-        replies.flatten().map(|reply| base64(&reply[0])).collect()
+        replies.flatten().map(|reply| joined(&reply)).collect()
     }
 
     /// Closes every file below `path` that a writer left open. Takes the lease from a writer that is alive.
@@ -85,7 +85,7 @@ impl HdfsClient {
     /// A file's bytes after the codec its suffix names.
     #[track_caller]
     pub fn read_decoded(&mut self, path: &str) -> Vec<u8> {
-        base64(&self.shell.must(&format!("text {path}"))[0])
+        joined(&self.shell.must(&format!("text {path}")))
     }
 
     /// A sequence file: the line that describes it, and its keys and values.
@@ -121,6 +121,11 @@ impl HdfsClient {
             pause(Duration::from_millis(300));
         }
     }
+}
+
+/// The bytes of a file that came in pieces.
+fn joined(pieces: &[String]) -> Vec<u8> {
+    pieces.iter().flat_map(|piece| base64(piece)).collect()
 }
 
 /// One NameNode, one DataNode.

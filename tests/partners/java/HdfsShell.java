@@ -1,5 +1,4 @@
 import java.io.BufferedReader;
-import java.io.ByteArrayOutputStream;
 import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
@@ -13,7 +12,6 @@ import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.fs.RemoteIterator;
 import org.apache.hadoop.hdfs.DistributedFileSystem;
 import org.apache.hadoop.io.BytesWritable;
-import org.apache.hadoop.io.IOUtils;
 import org.apache.hadoop.io.SequenceFile;
 import org.apache.hadoop.io.Text;
 import org.apache.hadoop.io.Writable;
@@ -26,8 +24,8 @@ import org.apache.hadoop.io.compress.CompressionCodecFactory;
  *
  * <pre>
  * ls PATH          one line per file below PATH: bytes path (nothing when PATH does not exist)
- * cat PATH         one line: the file's bytes in Base64
- * text PATH        one line: the same after the codec that the file's suffix names
+ * cat PATH         the file's bytes in Base64, one line per piece (none of an empty file)
+ * text PATH        the same after the codec that the file's suffix names
  * seq PATH         a line with key class, value class and codec, then one per record: key value (value in Base64)
  * put PATH TEXT    writes a file
  * rm PATH          deletes, with all below
@@ -38,6 +36,8 @@ import org.apache.hadoop.io.compress.CompressionCodecFactory;
  */
 public final class HdfsShell {
     private static final PrintStream OUT = new PrintStream(System.out, false, StandardCharsets.UTF_8);
+    /** Bytes of a file on one line. A file that grew while its target was away does not fit into this heap. */
+    private static final int PIECE_BYTES = 768 * 1024;
 
     private static String text(byte[] bytes) {
         return Base64.getEncoder().encodeToString(bytes);
@@ -75,12 +75,12 @@ public final class HdfsShell {
                 }
                 break;
             case "cat":
-                OUT.println(text(read(fs.open(path))));
+                show(fs.open(path));
                 break;
             case "text":
                 CompressionCodec codec = new CompressionCodecFactory(conf).getCodec(path);
                 InputStream raw = fs.open(path);
-                OUT.println(text(read(codec == null ? raw : codec.createInputStream(raw))));
+                show(codec == null ? raw : codec.createInputStream(raw));
                 break;
             case "seq":
                 sequence(conf, path);
@@ -115,10 +115,12 @@ public final class HdfsShell {
         }
     }
 
-    private static byte[] read(InputStream in) throws Exception {
-        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-        IOUtils.copyBytes(in, bytes, 65536, true);
-        return bytes.toByteArray();
+    private static void show(InputStream in) throws Exception {
+        try (in) {
+            for (byte[] piece = in.readNBytes(PIECE_BYTES); piece.length > 0; piece = in.readNBytes(PIECE_BYTES)) {
+                OUT.println(text(piece));
+            }
+        }
     }
 
     private static void sequence(Configuration conf, Path path) throws Exception {
