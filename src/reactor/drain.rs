@@ -12,6 +12,7 @@ use std::future::Future;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,18 +21,20 @@ use tokio_uring::buf::{BoundedBuf, IoBuf, IoBufMut};
 use super::aligned::AlignedMemory;
 use super::clock::Clock;
 use super::files;
-use super::world::{DiskFile, Fill, Ground, WriteBuffer};
+use super::pool::{Pool, PooledBuffer};
+use super::world::{DiskFile, Fill, Ground, WriteBuffer as _};
 use crate::limits;
 
 /// Disk, clock and randomness of one drain thread.
 #[derive(Debug, Clone, Default)]
 pub struct DrainWorld {
     clock: Clock,
+    pool: Rc<Pool>,
 }
 
 impl Ground for DrainWorld {
     type File = DrainFile;
-    type Buffer = DrainBuffer;
+    type Buffer = PooledBuffer;
 
     fn now(&self) -> Duration {
         self.clock.now()
@@ -58,8 +61,8 @@ impl Ground for DrainWorld {
         drop(tokio_uring::spawn(task));
     }
 
-    fn buffer(&self, bytes: usize) -> DrainBuffer {
-        DrainBuffer(AlignedMemory::new(bytes))
+    fn buffer(&self, bytes: usize) -> PooledBuffer {
+        self.pool.take(bytes)
     }
 
     async fn create(&self, path: &Path, bytes: u64, fill: Fill) -> io::Result<DrainFile> {
@@ -78,6 +81,7 @@ impl Ground for DrainWorld {
             .open(path)?;
         Ok(DrainFile {
             file: tokio_uring::fs::File::from_std(file),
+            pool: Rc::clone(&self.pool),
         })
     }
 
@@ -144,54 +148,39 @@ unsafe impl IoBufMut for AlignedMemory {
     unsafe fn set_init(&mut self, _initialised: usize) {}
 }
 
-/// A block buffer of the drain plane (used by tools and tests; the drain itself only reads).
-#[derive(Debug)]
-pub struct DrainBuffer(AlignedMemory);
-
-impl WriteBuffer for DrainBuffer {
-    fn bytes(&self) -> &[u8] {
-        self.0.as_ref()
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        self.0.as_mut()
-    }
-
-    fn share(self, length: usize) -> Bytes {
-        Bytes::from_owner(self.0).slice(..length)
-    }
-}
-
 /// A WAL file on a drain thread.
 #[derive(Debug)]
 pub struct DrainFile {
     file: tokio_uring::fs::File,
+    pool: Rc<Pool>,
 }
 
 impl DiskFile for DrainFile {
-    type Buffer = DrainBuffer;
+    type Buffer = PooledBuffer;
 
     async fn write_durable(
         &self,
-        buffer: DrainBuffer,
+        mut buffer: PooledBuffer,
         length: usize,
         offset: u64,
-    ) -> (io::Result<()>, DrainBuffer) {
+    ) -> (io::Result<()>, PooledBuffer) {
         assert!(
             length.is_multiple_of(limits::ALIGN_BYTES),
             "direct writes are whole sectors"
         );
         let (result, slice) = self
             .file
-            .write_all_at(buffer.0.slice(..length), offset)
+            .write_all_at(buffer.lend().slice(..length), offset)
             .await;
-        (result, DrainBuffer(slice.into_inner()))
+        buffer.give_back(slice.into_inner());
+        (result, buffer)
     }
 
     async fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {
-        let (result, memory) = self.file.read_at(AlignedMemory::new(length), offset).await;
-        let read = result?;
-        Ok(Bytes::from_owner(memory).slice(..read.min(length)))
+        let mut buffer = self.pool.take(length);
+        let (result, memory) = self.file.read_at(buffer.lend(), offset).await;
+        buffer.give_back(memory);
+        Ok(buffer.share(result?.min(length)))
     }
 
     async fn size(&self) -> io::Result<u64> {

@@ -12,6 +12,7 @@ mod defence;
 mod drain;
 mod files;
 mod lent;
+mod pool;
 mod read_only;
 mod ring;
 mod shard;

@@ -1,7 +1,12 @@
-//! Block buffers: kept for the next block, lent to readers on other threads, taken back.
+//! Memory of a ring's files: kept for the next block or read, lent to readers on other threads, taken
+//! back.
 //!
-//! The pool lives on its shard. Always true: a buffer is in one hand: the appender's, the kernel's
-//! (inside an operation), a reader's, or the pool's; and the pool keeps at most [`KEPT_BYTES_MAX`].
+//! Fresh memory costs a fault, and a cleared page, for every 4 KiB: a log that is read back through
+//! fresh buffers takes twice as long.
+//!
+//! The pool lives on its thread, a shard's or a drain's. Always true: a buffer is in one hand: its
+//! owner's, the kernel's (inside an operation), a reader's, or the pool's; and the pool keeps at most
+//! [`KEPT_BYTES_MAX`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -11,9 +16,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crossbeam_queue::SegQueue;
 
+use super::aligned::AlignedMemory;
+use super::world::WriteBuffer;
 use crate::limits;
-use crate::reactor::WriteBuffer;
-use crate::reactor::aligned::AlignedMemory;
 
 /// What the pool keeps: as much as a reader that keeps up has on loan, and what is being filled and
 /// written.
@@ -30,7 +35,7 @@ pub(super) struct Pool {
 
 impl Pool {
     /// A buffer of exactly `bytes`, which may hold what was written to it before.
-    pub(super) fn take(self: &Rc<Self>, bytes: usize) -> RingBuffer {
+    pub(super) fn take(self: &Rc<Self>, bytes: usize) -> PooledBuffer {
         while let Some(memory) = self.returned.pop() {
             self.keep(memory);
         }
@@ -43,7 +48,7 @@ impl Pool {
             }
             None => AlignedMemory::new(length),
         };
-        RingBuffer {
+        PooledBuffer {
             memory: Some(memory),
             bytes,
             pool: Rc::clone(self),
@@ -69,16 +74,16 @@ impl Pool {
     }
 }
 
-/// A block buffer.
+/// Memory of the pool, in use.
 #[derive(Debug)]
-pub struct RingBuffer {
+pub struct PooledBuffer {
     /// None once it was given away.
     memory: Option<AlignedMemory>,
     bytes: usize,
     pool: Rc<Pool>,
 }
 
-impl RingBuffer {
+impl PooledBuffer {
     /// Takes the memory out, for the kernel.
     pub(super) fn lend(&mut self) -> AlignedMemory {
         self.memory.take().expect("no write is under way")
@@ -90,7 +95,7 @@ impl RingBuffer {
     }
 }
 
-impl WriteBuffer for RingBuffer {
+impl WriteBuffer for PooledBuffer {
     fn bytes(&self) -> &[u8] {
         let memory = self.memory.as_ref().expect("no write is under way");
         &memory.as_ref()[..self.bytes]
@@ -112,7 +117,7 @@ impl WriteBuffer for RingBuffer {
     }
 }
 
-impl Drop for RingBuffer {
+impl Drop for PooledBuffer {
     fn drop(&mut self) {
         if let Some(memory) = self.memory.take() {
             self.pool.keep(memory);

@@ -10,42 +10,43 @@ use std::rc::Rc;
 use bytes::Bytes;
 use rustix::fs::OFlags;
 
-use super::memory::RingBuffer;
 use super::operation::{Held, checked};
 use super::ring::Ring;
 use crate::limits;
-use crate::reactor::aligned::AlignedMemory;
-use crate::reactor::{DiskFile, files};
+use crate::reactor::pool::{Pool, PooledBuffer};
+use crate::reactor::{DiskFile, WriteBuffer as _, files};
 
 /// A WAL file on a shard.
 #[derive(Debug)]
 pub struct RingFile {
     ring: Rc<Ring>,
+    pool: Rc<Pool>,
     file: Rc<File>,
 }
 
 impl RingFile {
     /// Opens an existing file.
-    pub(super) async fn open(ring: &Rc<Ring>, path: &Path) -> io::Result<Self> {
+    pub(super) async fn open(ring: &Rc<Ring>, pool: &Rc<Pool>, path: &Path) -> io::Result<Self> {
         let text = CString::new(path.as_os_str().as_bytes())?;
         let flags = (OFlags::RDWR | OFlags::CLOEXEC).bits().cast_signed();
         let file = ring.open(text, flags | files::direct_sync_flags()).await?;
         Ok(Self {
             ring: Rc::clone(ring),
+            pool: Rc::clone(pool),
             file: Rc::new(file),
         })
     }
 }
 
 impl DiskFile for RingFile {
-    type Buffer = RingBuffer;
+    type Buffer = PooledBuffer;
 
     async fn write_durable(
         &self,
-        mut buffer: RingBuffer,
+        mut buffer: PooledBuffer,
         length: usize,
         offset: u64,
-    ) -> (io::Result<()>, RingBuffer) {
+    ) -> (io::Result<()>, PooledBuffer) {
         assert!(
             length.is_multiple_of(limits::ALIGN_BYTES),
             "direct writes are whole sectors"
@@ -64,16 +65,18 @@ impl DiskFile for RingFile {
     }
 
     async fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {
-        let memory = AlignedMemory::new(length);
-        let operation = self.ring.read(Rc::clone(&self.file), memory, offset);
+        let mut buffer = self.pool.take(length);
+        let file = Rc::clone(&self.file);
+        let operation = self.ring.read(file, buffer.lend(), offset);
         // A reader that reads ahead polls once and goes on.
         self.ring.submit();
         let (result, held) = operation.await;
-        let read = checked(result)?;
         let Held::Disk(memory, _file) = held else {
             unreachable!("an operation gives back what it held")
         };
-        Ok(Bytes::from_owner(memory).slice(..read.min(length)))
+        buffer.give_back(memory);
+        let read = checked(result)?;
+        Ok(buffer.share(read.min(length)))
     }
 
     async fn size(&self) -> io::Result<u64> {

@@ -13,14 +13,12 @@
 //! | `executor` | tasks, and the loop: run what is ready, enter the kernel, wake               |
 //! | `wake`     | wakers, from this thread and from others                                     |
 //! | `timers`   | who sleeps until when                                                        |
-//! | `memory`   | block buffers, lent to the drain and taken back                              |
 //! | `disk`     | files                                                                        |
 //! | `network`  | listeners and streams                                                        |
 //! | `world`    | the seam over all of it                                                      |
 
 mod disk;
 mod executor;
-mod memory;
 mod network;
 mod operation;
 #[expect(

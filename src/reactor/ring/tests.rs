@@ -389,3 +389,26 @@ fn a_pool_gives_memory_again_and_keeps_little() {
     })
     .unwrap();
 }
+
+#[test]
+fn reads_use_the_memory_of_those_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    run_ring(|world| async move {
+        let file = world.create(&path, 1 << 20, Fill::Written).await.unwrap();
+        let first = file.read(0, 64 << 10).await.unwrap();
+        let address = first.as_ptr();
+        let second = file.read(64 << 10, 64 << 10).await.unwrap();
+        assert_ne!(second.as_ptr(), address, "somebody looks at it");
+        drop(first);
+        let third = file.read(128 << 10, 64 << 10).await.unwrap();
+        assert_eq!(third.as_ptr(), address);
+        let at_the_end = file.read((1 << 20) - 4096, 64 << 10).await.unwrap();
+        assert_eq!(
+            at_the_end.len(),
+            4096,
+            "nothing of an earlier read is behind it"
+        );
+    })
+    .unwrap();
+}

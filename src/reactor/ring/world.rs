@@ -17,9 +17,9 @@ use tokio::sync::oneshot;
 
 use super::disk::RingFile;
 use super::executor::Core;
-use super::memory::{Pool, RingBuffer};
 use super::network::{RingListener, RingStream};
 use super::timers::Sleep;
+use crate::reactor::pool::{Pool, PooledBuffer};
 use crate::reactor::{AcceptedStream, Clock, Fill, Ground, World, files};
 
 /// A shard's world on a ring of its own.
@@ -75,7 +75,7 @@ fn leave_the_core() {
 
 impl Ground for RingWorld {
     type File = RingFile;
-    type Buffer = RingBuffer;
+    type Buffer = PooledBuffer;
 
     fn now(&self) -> Duration {
         self.core.clock.now()
@@ -101,7 +101,7 @@ impl Ground for RingWorld {
         self.core.spawn(task);
     }
 
-    fn buffer(&self, bytes: usize) -> RingBuffer {
+    fn buffer(&self, bytes: usize) -> PooledBuffer {
         self.pool.take(bytes)
     }
 
@@ -116,7 +116,7 @@ impl Ground for RingWorld {
     }
 
     async fn open(&self, path: &Path) -> io::Result<RingFile> {
-        RingFile::open(&self.core.ring, path).await
+        RingFile::open(&self.core.ring, &self.pool, path).await
     }
 
     async fn replace(&self, path: &Path, content: Vec<u8>) -> io::Result<()> {
