@@ -85,6 +85,8 @@ pub const READ_AGAIN_AFTER: Duration = Duration::from_millis(20);
 pub const READ_PROBES: u64 = 8;
 /// One read of a sink that lags.
 pub const READ_BACK_BYTES: usize = MIB;
+/// So many more of them are under way meanwhile.
+pub const READS_AHEAD: usize = 3;
 
 /// The sizes of the store that a world may scale down: a simulated box rolls, lags and fills up within
 /// kilobytes.

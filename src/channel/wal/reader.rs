@@ -15,6 +15,7 @@
 //! | anything else                              | a segment that begins with `m` | blocks `n..m` are lost        |
 //! | anything else                              | nothing                        | the end of the log            |
 
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -111,9 +112,10 @@ pub struct Lost {
     pub events: u64,
 }
 
-/// A read under way, and the offset it begins at.
+/// A read under way, and where it begins and ends.
 struct Ahead {
     offset: u64,
+    end: u64,
     read: BoxedLocal<Result<Bytes, ReadError>>,
     /// Set when it ended at the first poll.
     done: Option<Result<Bytes, ReadError>>,
@@ -131,8 +133,8 @@ pub struct LogReader<G: Ground, T> {
     /// Bytes of the open segment that have been read, and where they begin.
     chunk: Bytes,
     chunk_offset: u64,
-    /// The read of the chunk behind, under way while this one is looked at.
-    ahead: Option<Ahead>,
+    /// The reads of the chunks behind, under way while this one is looked at.
+    ahead: VecDeque<Ahead>,
     /// Sectors that the medium refuses count as damage instead of an error.
     passes_unreadable: bool,
 }
@@ -151,7 +153,7 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
             open: None,
             chunk: Bytes::new(),
             chunk_offset: 0,
-            ahead: None,
+            ahead: VecDeque::new(),
             passes_unreadable: false,
         }
     }
@@ -411,16 +413,23 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
     /// What has been read may be older than what was written since.
     fn forget(&mut self) {
         self.chunk = Bytes::new();
-        self.ahead = None;
+        self.ahead.clear();
     }
 
-    /// Makes the chunk begin at `offset`, and asks for the one behind. False: nothing is there.
+    /// Makes the chunk begin at `offset`, and asks for those behind. False: nothing is there.
     async fn load(&mut self, offset: u64, needed: usize) -> Result<bool, ReadError> {
         let (segment, file) = self.open.as_ref().expect("a segment is open");
         let (segment, file) = (segment.clone(), Rc::clone(file));
         let ahead_bytes = self.ground.bounds().read_back_bytes;
         let wanted = needed.max(ahead_bytes);
-        let read = match self.ahead.take().filter(|ahead| ahead.offset == offset) {
+        if self
+            .ahead
+            .front()
+            .is_some_and(|ahead| ahead.offset != offset)
+        {
+            self.ahead.clear();
+        }
+        let read = match self.ahead.pop_front() {
             Some(Ahead {
                 done: Some(result), ..
             }) => result,
@@ -452,19 +461,33 @@ impl<G: Ground, T: SegmentTable> LogReader<G, T> {
             other => other?,
         };
         self.chunk_offset = offset;
-        let behind = offset + self.chunk.len() as u64;
-        if !self.chunk.is_empty() && behind < segment.bytes {
-            let read = async move { read_from(&segment, &*file, behind, ahead_bytes).await };
+        if !self.chunk.is_empty() {
+            self.read_ahead(&segment, &file).await;
+        }
+        Ok(!self.chunk.is_empty())
+    }
+
+    /// Asks for the chunks behind this one, so that the disk always has something to do.
+    async fn read_ahead(&mut self, segment: &SegmentInfo, file: &Rc<G::File>) {
+        let length = self.ground.bounds().read_back_bytes;
+        while self.ahead.len() < limits::READS_AHEAD {
+            let chunk_end = self.chunk_offset + self.chunk.len() as u64;
+            let offset = self.ahead.back().map_or(chunk_end, |last| last.end);
+            if offset >= segment.bytes {
+                return;
+            }
+            let (segment, file) = (segment.clone(), Rc::clone(file));
+            let read = async move { read_from(&segment, &*file, offset, length).await };
             let mut read: BoxedLocal<_> = Box::pin(read);
             // The first poll submits it.
             let done = future::poll_once(&mut read).await;
-            self.ahead = Some(Ahead {
-                offset: behind,
+            self.ahead.push_back(Ahead {
+                offset,
+                end: offset + length as u64,
                 read,
                 done,
             });
         }
-        Ok(!self.chunk.is_empty())
     }
 
     /// Whether any other part of the segment can be read.
