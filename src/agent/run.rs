@@ -23,7 +23,8 @@ use crate::admin::{
     self, AdminHandle, AdminSettings, AdminSettingsError, Console, Health, Phase, ProgressBoard,
 };
 use crate::channel::wal::{
-    Checkpoint, DirectoryLock, LockError, LogShared, ShardLog, Usage, WalPlan, shards_on_disk,
+    Checkpoint, DirectoryLock, LockError, LogShared, RosterError, ShardLog, Usage, WalPlan,
+    call_the_roll, shards_on_disk,
 };
 use crate::config::{
     AgentConfig, AgentOptions, ChannelConfig, ChannelKind, FileChannelConfig, SinkKind, SourceKind,
@@ -50,6 +51,8 @@ enum StartError {
     Preflight(#[from] PreflightError),
     #[error(transparent)]
     Lock(#[from] LockError),
+    #[error(transparent)]
+    Roster(#[from] RosterError),
     #[error(transparent)]
     Admin(#[from] AdminSettingsError),
     #[error("{0}")]
@@ -81,6 +84,8 @@ impl StartError {
             // A configuration that cannot work here: EX_CONFIG.
             Self::Lock(_) | Self::Admin(_) | Self::Property(_) | Self::Port { .. } => 78,
             Self::System { .. } => 71,
+            // A disk that is not there, as one that is dead: EX_IOERR.
+            Self::Roster(_) => 74,
             Self::Shard { exit_code, .. } => *exit_code,
             Self::Stopped => 0,
         }
@@ -179,6 +184,7 @@ impl Agent {
         health.enter(Phase::Preflight);
         preflight(topology.shards.len(), &data_dirs(&config))?;
         let locks = lock_directories(&config)?;
+        call_the_rolls(&config)?;
         check_ports(&config, &clock)?;
         let mut channels: Vec<ChannelParts> = config
             .channels
@@ -673,6 +679,15 @@ fn lock_directories(config: &AgentConfig) -> Result<Vec<DirectoryLock>, LockErro
         }
     }
     Ok(locks)
+}
+
+fn call_the_rolls(config: &AgentConfig) -> Result<(), RosterError> {
+    for channel in &config.channels {
+        if let ChannelKind::File(file) = &channel.kind {
+            call_the_roll(&channel.name, &file.checkpoint_dir, &file.data_dirs)?;
+        }
+    }
+    Ok(())
 }
 
 /// The shards share each port (`SO_REUSEPORT`), and so would another flumen of this user: the two would

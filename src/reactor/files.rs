@@ -73,7 +73,7 @@ fn write_all_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
 }
 
 /// Temporary file, flush, rename, directory flush.
-pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     let mut file = File::create(&temporary)?;
     file.write_all(content)?;

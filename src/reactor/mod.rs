@@ -24,7 +24,7 @@ mod world;
 pub use clock::Clock;
 pub use defence::Defence;
 pub use drain::DrainWorld;
-pub(crate) use files::{create_directory, direct_sync_flags};
+pub(crate) use files::{create_directory, direct_sync_flags, replace};
 pub use read_only::ReadOnlyWorld;
 pub use ring::{RingWorld, run_ring};
 pub use shard::ShardWorld;

@@ -9,6 +9,7 @@ mod agent_chain;
 mod examples;
 mod harness;
 mod hdfs_failover;
+mod missing_disk;
 mod on_the_way;
 mod operator;
 mod outage;

@@ -4,7 +4,7 @@
 //! are recycled; the **appender** makes blocks durable; the **reader** reads them back; a **cursor**
 //! is how far a consumer group has come; a segment that all cursors have passed is **released**. In the
 //! order of a batch: `appender` → `header`, `segments` → `shared` → `feed`, `reader` → `checkpoint`;
-//! `lock`, `census` and `recovery` come before it all. `docs/FORMAT.md` has every byte.
+//! `lock`, `roster`, `census` and `recovery` come before it all. `docs/FORMAT.md` has every byte.
 
 mod appender;
 mod census;
@@ -20,6 +20,7 @@ mod reader;
 mod recovery;
 #[cfg(test)]
 mod room_tests;
+mod roster;
 mod segment_list;
 mod segments;
 pub(crate) mod shared;
@@ -38,6 +39,7 @@ pub use lock::{DirectoryLock, LockError};
 pub use open::{OpenError, ShardLog, WalPlan, open_shard, shard_folder, shards_on_disk};
 pub use reader::{Found, LogReader, Lost, ReadError, SegmentTable};
 pub use recovery::{Recovered, RecoveryError, recover};
+pub use roster::{RosterError, call_the_roll};
 pub use segment_list::SegmentList;
 pub use segments::{SegmentError, SegmentPlan, segment_file_name};
 pub use shared::{GroupLink, LogPosition, LogShared, SegmentInfo, Usage};
