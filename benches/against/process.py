@@ -87,7 +87,8 @@ class Shell:
 def listens(port):
     with socket.socket() as probe:
         probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        # A port that the kernel also hands out can be connected to itself while nobody listens there.
+        return probe.connect_ex(("127.0.0.1", port)) == 0 and probe.getsockname() != probe.getpeername()
 
 
 def http(port, path):
@@ -101,9 +102,10 @@ def http(port, path):
         return 0, ""
 
 
-def output(command, limit_s):
-    """Runs to the end and returns the JSON on its standard output. Standard error goes through."""
-    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, timeout=limit_s)
+def output(command, limit_s, folder=None):
+    """Runs to the end, in `folder`, and returns the JSON on its standard output. Standard error goes through."""
+    words = [str(word) for word in command]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, timeout=limit_s, cwd=folder)
     if done.returncode != 0:
         raise RuntimeError(f"{os.path.basename(str(command[0]))} failed: {' '.join(map(str, command))}")
     return json.loads(done.stdout)

@@ -189,7 +189,8 @@ def latency(bench):
             report = output([bench.load, "raw-disk", "--dir", bench.data, "--block-bytes", seen["block_bytes"],
                              "--rate", seen["bytes_per_s"], "--seconds", bench.seconds], bench.seconds + 120)
             bench.record("raw-disk", report)
-            return report["write_and_flush"]["p99_us"]
+            # As on the other side: a disk that stops for a moment makes late what was due meanwhile.
+            return report["from_due"]["p99_us"]
 
         results = in_turn(bench, {"flumen": ours, "raw-disk": disk})
     finally:
@@ -270,6 +271,13 @@ def hdfs(bench):
                 results["flumen-hdfs"], results["flume-hdfs"], "Flume file channel → HDFS sink")]
 
 
+def forget_files():
+    """Empties the page cache: a box that was off starts with neither log nor program in memory."""
+    subprocess.run(["sync"], check=True)
+    with open("/proc/sys/vm/drop_caches", "w") as caches:
+        caches.write("3")
+
+
 def backlog(bench):
     """A log full of events that nobody takes: memory while it waits, and how fast it is read again."""
     wanted = bench.wanted("memory-resident", "recovery")
@@ -285,6 +293,7 @@ def backlog(bench):
     try:
         collector.start()
         collector.process.end()
+        forget_files()
         empty_s = collector.start()  # the second start: the first also lays out the log
         say(f"filling {bench.backlog_gib} GiB")
         report = send(bench, collector, events=events, seconds=1800)
@@ -302,24 +311,30 @@ def backlog(bench):
             def recover():
                 collector.process.kill()
                 shutil.rmtree(collector.folder / "checkpoint")  # without it the whole log is read
-                subprocess.run(["sync"], check=True)
-                with open("/proc/sys/vm/drop_caches", "w") as caches:
-                    caches.write("3")
+                forget_files()
                 took = max(0.0, collector.start() - empty_s) / stored_gib
                 if collector.backlog() < report["acked"]:
                     collector.process.fail(f"recovered {collector.backlog()} of {report['acked']} events")
                 bench.record("recovery", {"seconds_per_gib": took, "empty_start_s": empty_s})
                 return took
 
+            data = collector.folder / "data"
+            segments = sorted(str(segment.relative_to(data)) for segment in data.glob("shard-*/segment-*.wal"))
+            files = ":".join(segments[:128])  # fio takes no more than 4,096 characters
+
             def disk():
-                job = fio(bench, "--rw=read", "--bs=1m", "--ioengine=io_uring", "--iodepth=4")
-                bench.record("fio", {"seconds_per_gib": job["read"]["runtime"] / 1000})
-                return job["read"]["runtime"] / 1000
+                # The same log: a disk gives the first GiB after a rest, or of a file written in one go, faster.
+                read = output(["fio", "--name=bench", f"--filename={files}", "--file_service_type=sequential",
+                               "--readonly", "--rw=read", "--bs=1m", "--direct=1", "--ioengine=io_uring",
+                               "--iodepth=4", "--output-format=json"], 120, data)["jobs"][0]["read"]
+                took = read["runtime"] / 1000 / (read["io_bytes"] / GIB)
+                bench.record("fio", {"seconds_per_gib": took})
+                return took
 
             results = in_turn(bench, {"flumen": recover, "fio": disk})
             rows.append(Row("recovery", f"recovery of {stored_gib:.1f} GiB without a checkpoint, seconds per GiB",
                             "s/GiB", ("<=", 1.5), results["flumen"], results["fio"],
-                            "fio, sequential O_DIRECT read of 1 GiB, 1 MiB × 4"))
+                            "fio, sequential O_DIRECT read of the same log, 1 MiB × 4"))
     finally:
         collector.end()
     return rows
